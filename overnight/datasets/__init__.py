@@ -1,0 +1,1 @@
+"""Questions: read from files, checked, sampled and frozen."""

@@ -1,0 +1,246 @@
+"""Keeping an engine host alive: started, watched, restarted, and surely gone at the end.
+
+The host is a child process. While it lives, ``<run>/engines/<model>.json`` says where it listens, so that a
+trial reaches it by that file and needs no live object; what it prints goes to ``<model>.log`` beside it.
+"""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from overnight.errors import EngineCrashed, EngineError, EngineUnavailable, OutOfMemory, StoreError
+from overnight.store.files import read_json, write_json
+
+_FAILED_LOADS_IN_A_ROW = 3
+_LEAVE_S = 10.0
+_OUT_OF_MEMORY_SIGNS = ("failed to allocate", "out of memory", "cannot allocate memory", "std::bad_alloc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostState:
+    """What the state file of a host says."""
+
+    status: str  # loading, serving, failed
+    url: str | None = None
+    token: str | None = None
+    pid: int | None = None
+    slots: int = 1
+    context_tokens: int = 0
+    loads: int = 0  # times the weights were read, restarts included
+    restarts: int = 0
+    load_s: float | None = None
+    error_kind: str | None = None
+    error: str | None = None
+
+
+def read_state(path: Path) -> HostState:
+    """Return what a host says of itself.
+
+    Raises:
+        EngineUnavailable: there is no host, or its file cannot be read.
+    """
+    try:
+        return HostState(**read_json(path))
+    except (StoreError, TypeError) as error:
+        raise EngineUnavailable(f"no engine host at {path} ({error})") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """How a model is to be held."""
+
+    model_path: Path
+    slots: int
+    context_tokens: int  # of each slot
+    threads: int
+    gpu_layers: int
+    flash_attention: str
+    startup_timeout_s: float
+
+
+class EngineHost:
+    """A supervised llama.cpp host; a context manager.
+
+    ``loads`` counts how often the weights were read: once, and once more for each time the host died.
+    """
+
+    def __init__(self, settings: HostSettings, folder: Path, name: str) -> None:
+        self.settings = settings
+        self.state_path = folder / f"{name}.json"
+        self.log_path = folder / f"{name}.log"
+        self._token = secrets.token_urlsafe(24)
+        self._state = HostState(
+            status="loading",
+            token=self._token,
+            slots=settings.slots,
+            context_tokens=settings.context_tokens,
+        )
+        self._process: subprocess.Popen[str] | None = None
+        self._watcher: threading.Thread | None = None
+        self._leaving = threading.Event()
+
+    @property
+    def state(self) -> HostState:
+        """How the host is."""
+        return self._state
+
+    def __enter__(self) -> Self:
+        self.state_path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._load()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self._watcher = threading.Thread(target=self._watch, name=f"watch {self.state_path.stem}", daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leaving.set()
+        self._end_process()
+        if self._watcher is not None:
+            self._watcher.join()
+        self.state_path.unlink(missing_ok=True)
+
+    def _publish(self, **changes: Any) -> None:
+        known = {name: getattr(self._state, name) for name in HostState.__slots__}
+        self._state = HostState(**(known | changes))
+        write_json(self.state_path, {name: getattr(self._state, name) for name in HostState.__slots__})
+        self.state_path.chmod(0o600)  # it holds the token
+
+    def _load(self) -> None:
+        """Start the process and return when it serves.
+
+        Raises:
+            OutOfMemory: it said so.
+            EngineCrashed: it died, or did not serve in time.
+        """
+        self._publish(status="loading", url=None, pid=None)
+        command = [sys.executable, "-m", "overnight.engines.llama_cpp_host"]
+        with self.log_path.open("ab") as log:
+            log_start = log.tell()
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for us; we end the host when its requests are done
+            )
+        process = self._process
+        assert process.stdin is not None  # noqa: S101 - narrows a type
+        assert process.stdout is not None  # noqa: S101
+        try:
+            process.stdin.write(json.dumps(self._child_settings()) + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it is dead already; what it printed says why
+        timer = threading.Timer(self.settings.startup_timeout_s, process.kill)
+        timer.start()
+        line = process.stdout.readline()
+        timed_out = not timer.is_alive()
+        timer.cancel()
+        if not line:
+            code = process.wait()
+            raise self._load_error(code, log_start, timed_out=timed_out)
+        ready = json.loads(line)
+        self._publish(
+            status="serving",
+            url=ready["url"],
+            pid=process.pid,
+            loads=self._state.loads + 1,
+            load_s=ready["load_s"],
+        )
+
+    def _child_settings(self) -> dict[str, Any]:
+        return {
+            "model_path": str(self.settings.model_path),
+            "port": _free_port(),
+            "token": self._token,
+            "slots": self.settings.slots,
+            "context_tokens": self.settings.context_tokens,
+            "threads": self.settings.threads,
+            "gpu_layers": self.settings.gpu_layers,
+            "flash_attention": self.settings.flash_attention,
+        }
+
+    def _load_error(self, code: int, log_start: int, *, timed_out: bool) -> EngineError:
+        with self.log_path.open("rb") as log:
+            log.seek(log_start)
+            said = log.read().decode("utf-8", "replace")
+        name = self.settings.model_path.name
+        if any(sign in said.lower() for sign in _OUT_OF_MEMORY_SIGNS):
+            return OutOfMemory(
+                f"{name} does not fit into memory with {self.settings.slots} slots of "
+                f"{self.settings.context_tokens} tokens; see {self.log_path}"
+            )
+        if timed_out:
+            return EngineCrashed(
+                f"{name} was not loaded within {self.settings.startup_timeout_s:g} s; "
+                "raise execution.engine.startup_timeout_s"
+            )
+        lines = [line for line in said.splitlines() if line.strip()] or [f"exit code {code}"]
+        return EngineCrashed(f"{name} could not be loaded: {lines[-1].strip()}; see {self.log_path}")
+
+    def _watch(self) -> None:
+        """Restart the host whenever it dies, until it is told to leave or cannot be loaded any more."""
+        while True:
+            process = self._process
+            assert process is not None  # noqa: S101
+            process.wait()
+            if self._leaving.is_set():
+                return
+            for attempt in range(1, _FAILED_LOADS_IN_A_ROW + 1):
+                self._publish(restarts=self._state.restarts + 1)
+                try:
+                    self._load()
+                    break
+                except EngineError as error:
+                    if self._leaving.is_set():
+                        return
+                    if attempt == _FAILED_LOADS_IN_A_ROW:
+                        self._publish(status="failed", error_kind=type(error).__name__, error=str(error))
+                        return
+                    time.sleep(attempt)
+
+    def _end_process(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.stdin is not None:
+            try:
+                process.stdin.close()  # it leaves by itself
+            except BrokenPipeError:
+                pass  # it is gone
+        try:
+            process.wait(timeout=_LEAVE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def physical_cores() -> int:
+    """Return how many cores the work of one model is worth: hyper-threads only get in each other's way."""
+    import psutil  # noqa: PLC0415 - only where an engine is started
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))

@@ -1,0 +1,58 @@
+"""The process that holds a GGUF model: llama.cpp's own server on loopback, behind a token.
+
+Started by ``HostProcess`` as ``python -m overnight.engines.llama_cpp_host``. The first line of standard input
+is the settings as JSON; one line on standard output says that it serves; the end of standard input, which
+comes when whoever started it is gone, ends it.
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+
+def main() -> None:
+    """Load, serve, and leave with the process that asked for it."""
+    settings = json.loads(sys.stdin.readline())
+    started = time.monotonic()
+    server = _serve(settings)
+    ready = {"url": server.listening_address, "load_s": round(time.monotonic() - started, 3)}
+    print(json.dumps(ready), flush=True)  # noqa: T201 - the message to the parent
+    sys.stdin.read()
+    # The server's threads may be in the middle of an answer that nobody waits for any more.
+    os._exit(0)
+
+
+def _serve(settings: dict[str, Any]) -> Any:
+    import xllamacpp  # noqa: PLC0415 - only here: nothing else may load llama.cpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = settings["model_path"]
+    params.hostnames = ["127.0.0.1"]
+    params.port = settings["port"]
+    params.api_keys = [settings["token"]]
+    params.n_parallel = settings["slots"]
+    params.n_ctx = settings["context_tokens"] * settings["slots"]
+    params.n_gpu_layers = settings["gpu_layers"]
+    params.cpuparams.n_threads = settings["threads"]
+    params.cpuparams_batch.n_threads = settings["threads"]
+    params.kv_unified = False  # each slot has its own share: one long request cannot starve the others
+    params.ctx_shift = False  # a prompt that does not fit is an error, never a shortened question
+    params.cache_prompt = True
+    params.cache_ram_mib = 0  # prefixes stay in their slots; no second copy in main memory
+    params.warmup = True
+    params.ui = False
+    params.verbosity = 1
+    params.fit_params = False  # what was asked for is what is loaded
+    has_gpu = any("GPU" in str(device.get("type", "")) for device in xllamacpp.get_device_info())
+    flash = settings["flash_attention"]
+    if flash == "off" or (flash == "auto" and not has_gpu):
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    elif flash == "on":
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    return xllamacpp.Server(params)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What every engine does, whatever holds the model."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from overnight.planning.requests import Request
+from overnight.records import FinishReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One answer as the engine gave it, before any reading of it."""
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int | None  # evaluated or taken from the prefix cache
+    cached_tokens: int | None  # of these, taken from the prefix cache
+    completion_tokens: int | None
+    latency_s: float
+    sent: dict[str, Any]  # the body that was posted, without the messages
+
+
+class Engine(Protocol):
+    """A model that can be asked.
+
+    Implementations raise nothing but the ``EngineError`` family for what goes wrong between here and there.
+    """
+
+    async def complete(self, request: Request) -> Completion:
+        """Return the answer to one request.
+
+        Raises:
+            ContextOverflow: prompt and answer do not fit; nothing was sent.
+            EngineUnavailable: there is nobody to ask, or no answer came in time.
+            BadResponse: what came back is not an answer.
+        """
+        ...
+
+    async def recover(self) -> None:
+        """Return when the engine can be asked again after it was unavailable.
+
+        Raises:
+            EngineCrashed: it will not come back.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give connections back."""
+        ...

@@ -1,0 +1,136 @@
+"""Requests: what exactly is asked, in which order, with which seed."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import groupby
+from os.path import commonprefix
+from typing import Any
+
+from overnight.ids import custom_id, digest, text_digest
+from overnight.planning.parts import Part
+from overnight.planning.trials import Trial
+from overnight.prompting.messages import Message, messages
+from overnight.records import Arm, Condition, Item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One completion to ask for, in the terms of no engine in particular."""
+
+    custom_id: str
+    part: str  # the slice that it is asked in; no part of its identity
+    messages: tuple[Message, ...]
+    temperature: float
+    top_p: float
+    top_k: int
+    max_new_tokens: int
+    seed: int
+    stop: tuple[str, ...]
+
+    @cached_property
+    def prompt_digests(self) -> dict[str, str]:
+        """The sha256 of each message, by role."""
+        return {message["role"]: text_digest(message["content"]) for message in self.messages}
+
+    def digest(self, model_digest: str | None) -> str:
+        """Return the identity of the answer: equal digests ask the same of the same weights."""
+        identity = asdict(self) | {"model": model_digest, "messages": self.prompt_digests}
+        del identity["custom_id"], identity["part"]
+        return digest(identity)
+
+
+def request_seed(seed: int, item: Item, sample_index: int) -> int:
+    """Return the seed of one draw, below 2**31.
+
+    It depends on the item and the draw alone: both arms and all trials draw with common random numbers, and
+    neither the batch nor the order of the requests changes a draw.
+    """
+    label = f"{seed}|{item.key}|{sample_index}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(label).digest()[:4], "big") >> 1
+
+
+def part_requests(trial: Trial, part: Part, conditions: Iterable[Condition]) -> Iterator[Request]:
+    """Yield the requests of one part in the order in which they are best sent.
+
+    The longest shared prefix first: all items of the longer system prompt, then those of the shorter one;
+    within an arm, items with the same passage side by side; all draws of one prompt next to each other.
+    """
+    for condition in sorted(conditions, key=lambda c: -len(trial.prompt_set.text(c))):
+        arms = trial.arms([condition])
+        for item in sorted(part.items, key=_prefix_order):
+            for arm in arms:
+                for sample_index in range(trial.draws(arm.temperature)):
+                    yield request(trial, part.name, item, arm, sample_index)
+
+
+def request(trial: Trial, part: str, item: Item, arm: Arm, sample_index: int) -> Request:
+    """Return the request for one draw."""
+    return Request(
+        custom_id=custom_id(
+            item.key, arm.condition.value, arm.temperature, sample_index, item.type.value
+        ),
+        part=part,
+        messages=tuple(messages(trial.prompt_set.text(arm.condition), item)),
+        temperature=arm.temperature,
+        top_p=trial.top_p,
+        top_k=trial.top_k,
+        max_new_tokens=trial.token_limit(item.type),
+        seed=request_seed(trial.sampling.seed, item, sample_index),
+        stop=trial.sampling.stop,
+    )
+
+
+def same_prompt_groups(requests: Iterable[Request]) -> Iterator[list[Request]]:
+    """Yield runs of requests that differ only in how they are sampled: one prompt, evaluated once."""
+    for _, group in groupby(requests, key=lambda request: request.messages):
+        yield list(group)
+
+
+def shared_prefix_share(requests: Iterable[Request]) -> float | None:
+    """Return the share of prompt characters that the request before had evaluated already; None without any."""
+    previous, shared, total = "", 0, 0
+    for each in requests:
+        prompt = "".join(message["content"] for message in each.messages)
+        shared += len(commonprefix([previous, prompt]))
+        total += len(prompt)
+        previous = prompt
+    return shared / total if total else None
+
+
+def as_row(request: Request, model: str) -> dict[str, Any]:
+    """Return a request as a line of ``batch_inputs/``."""
+    return {
+        "custom_id": request.custom_id,
+        "body": {
+            "model": model,
+            "messages": list(request.messages),
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "top_k": request.top_k,
+            "max_tokens": request.max_new_tokens,
+            "seed": request.seed,
+            "stop": list(request.stop),
+        },
+    }
+
+
+def from_row(row: dict[str, Any], part: str) -> Request:
+    """Return the request that a line of ``batch_inputs/`` holds."""
+    body = row["body"]
+    return Request(
+        custom_id=row["custom_id"],
+        part=part,
+        messages=tuple(body["messages"]),
+        temperature=body["temperature"],
+        top_p=body["top_p"],
+        top_k=body["top_k"],
+        max_new_tokens=body["max_tokens"],
+        seed=body["seed"],
+        stop=tuple(body["stop"]),
+    )
+
+
+def _prefix_order(item: Item) -> tuple[str, str, str]:
+    return item.context or "", item.question, item.item_id

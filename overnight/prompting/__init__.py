@@ -1,0 +1,1 @@
+"""From an item and a system prompt to the messages that a model reads."""

@@ -1,0 +1,90 @@
+"""The values that travel between stages: items in, generations out, predictions and scores read from them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ItemType(StrEnum):
+    """How a question is asked."""
+
+    CLOSED = "closed"  # from memory
+    OPEN = "open"  # from a passage that is given
+
+
+class Condition(StrEnum):
+    """The two sides of a paired comparison of system prompts."""
+
+    CONTROL = "control"
+    TREATMENT = "treatment"
+
+
+class FinishReason(StrEnum):
+    """Why a completion ended."""
+
+    STOP = "stop"  # the model ended it, or a stop string did
+    LENGTH = "length"  # cut off at max_new_tokens
+    ERROR = "error"  # there is no completion; the row says why
+
+
+class ReplyKind(StrEnum):
+    """What a reply is, before it is compared with any gold answer."""
+
+    ANSWER = "answer"
+    ABSTENTION = "abstention"
+    EMPTY = "empty"  # neither an answer nor an abstention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One question with its gold answers.
+
+    Empty ``answers`` mean that the passage does not answer the question.
+    """
+
+    dataset: str
+    item_id: str
+    type: ItemType
+    question: str
+    answers: tuple[str, ...]
+    context: str | None = None
+
+    @property
+    def key(self) -> str:
+        """``dataset|item_id``: unique over all datasets of a run."""
+        return f"{self.dataset}|{self.item_id}"
+
+    @property
+    def is_unanswerable(self) -> bool:
+        """True where the right reply is to abstain."""
+        return not self.answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One column of a paired comparison inside a trial."""
+
+    condition: Condition
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What we read out of one generation; a row of ``predictions.csv``."""
+
+    custom_id: str
+    item: Item
+    arm: Arm
+    sample_index: int  # 0-based index among the draws of this item and arm
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How one prediction compares with its item; a metric that is not defined for the item is None."""
+
+    exact_match: float | None
+    f1: float | None
+    is_abstention: bool
+    is_empty: bool
+    false_answer: float | None  # unanswerable items only: 1 where an answer was given all the same
+    unsupported: float | None  # open-book replies that claim something: 1 where the passage does not bear it out

@@ -1,0 +1,1 @@
+"""What a person writes: sweeps, models, prompt sets and datasets, as validated, frozen values."""

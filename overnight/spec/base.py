@@ -1,0 +1,15 @@
+"""The rules that every specification keeps: frozen, no unknown keys, names that can be folders."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+# A name becomes part of a path, so it can hold nothing that leads out of a folder.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Spec(BaseModel):
+    """A frozen value that a person or a file wrote; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)

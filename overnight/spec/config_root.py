@@ -1,0 +1,114 @@
+"""Where models, prompt sets, datasets and sweeps are found by name."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from overnight.errors import UsageError
+from overnight.spec.dataset import DatasetSpec
+from overnight.spec.model import ModelSpec
+from overnight.spec.prompt_set import PromptSet
+from overnight.spec.reading import read_mapping, read_text, validate
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def shipped_config() -> Path:
+    """Return the configuration that came with this installation (or stands beside the source tree)."""
+    packaged = _PACKAGE / "_config"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "config"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRoot:
+    """A folder with ``sweeps/ models/ prompts/ datasets/``; what it lacks is looked up in the shipped one."""
+
+    folder: Path
+
+    @classmethod
+    def of_sweep(cls, sweep: Path) -> "ConfigRoot":
+        """Return the root that a sweep file belongs to: the nearest parent that has a known folder."""
+        for parent in sweep.resolve().parents:
+            if any((parent / kind).is_dir() for kind in ("models", "prompts", "datasets")):
+                return cls(parent)
+        return cls(sweep.resolve().parent)
+
+    def model(self, name: str) -> ModelSpec:
+        """Return the model of that name; a relative source path starts at its file."""
+        path, value = self._read("models", name)
+        value.setdefault("name", path.stem)
+        spec = validate(ModelSpec, value, path)
+        _same_name(spec.name, path)
+        if spec.is_local_path:
+            return spec.model_copy(update={"source": str((path.parent / spec.source).resolve())})
+        return spec
+
+    def prompt_set(self, name: str) -> PromptSet:
+        """Return the prompt set of that name with the texts of its two files."""
+        path, value = self._read("prompts", name)
+        value.setdefault("name", path.stem)
+        for arm in ("control", "treatment"):
+            file = value.get(arm)
+            if not isinstance(file, str):
+                raise UsageError(f"{path}: {arm}: found {file!r}, wanted the name of a text file")
+            value[arm] = _prompt_text(path.parent / file, f"the {arm} prompt of {name!r}")
+        spec = validate(PromptSet, value, path)
+        _same_name(spec.name, path)
+        return spec
+
+    def dataset(self, name: str) -> DatasetSpec:
+        """Return the dataset of that name; a relative path starts at its file."""
+        path, value = self._read("datasets", name)
+        value.setdefault("name", path.stem)
+        spec = validate(DatasetSpec, value, path)
+        _same_name(spec.name, path)
+        return spec.model_copy(update={"path": (path.parent / spec.path).resolve()})
+
+    def names(self, kind: str) -> list[str]:
+        """Return every name of a kind (``models``, ``prompts``, ``datasets``, ``sweeps``)."""
+        return sorted({path.stem for folder in self._folders(kind) for path in folder.glob("*.yaml")})
+
+    def _folders(self, kind: str) -> Iterator[Path]:
+        yield self.folder / kind
+        yield shipped_config() / kind
+
+    def _read(self, kind: str, name: str) -> tuple[Path, dict[str, object]]:
+        for folder in self._folders(kind):
+            path = folder / f"{name}.yaml"
+            if path.is_file():
+                return path, read_mapping(path, f"one of the {kind}")
+        near = difflib.get_close_matches(name, self.names(kind), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(self.names(kind)) or 'none'}"
+        raise UsageError(f"{self.folder / kind}: no {name}.yaml; {hint}")
+
+
+def find_sweep(argument: str) -> Path:
+    """Return the sweep file that an argument means: a path, or the name of one that is shipped.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    path = Path(argument).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_config()
+    for candidate in (shipped / "sweeps" / f"{argument}.yaml", shipped.parent / argument):
+        if candidate.is_file():
+            return candidate
+    if argument.startswith("config/") and (shipped / argument.removeprefix("config/")).is_file():
+        return shipped / argument.removeprefix("config/")
+    names = sorted(p.stem for p in (shipped / "sweeps").glob("*.yaml"))
+    raise UsageError(f"{argument}: no such file; give a path, or the name of a shipped sweep: {', '.join(names)}")
+
+
+def _prompt_text(path: Path, what: str) -> str:
+    text = read_text(path, what).strip()
+    if not text:
+        raise UsageError(f"{path}: the file is empty; {what} was wanted there")
+    return text
+
+
+def _same_name(name: str, path: Path) -> None:
+    if name != path.stem:
+        raise UsageError(f"{path}: name: found {name!r}, wanted {path.stem!r}; rename the file or the entry")

@@ -1,0 +1,175 @@
+"""The prompt sweep: which system prompt x model x sampling setting answers better?
+
+``experiment`` is identity: a change there is another run. ``execution`` is how it is run: it may change on
+resume. The same type holds what a person writes (names of models, prompt sets and datasets) and what runs
+(those names replaced by what they stand for), so that a run's ``effective_config.yaml`` is itself a sweep.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+
+from overnight.records import Condition
+from overnight.spec.base import Name, Spec
+from overnight.spec.dataset import DatasetSpec
+from overnight.spec.model import ModelSpec
+from overnight.spec.prompt_set import PromptSet
+
+Temperature = Annotated[float, Field(ge=0, le=5)]
+TopP = Annotated[float, Field(gt=0, le=1)]
+TopK = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class MaxNewTokens(Spec):
+    """The longest completion, by how the question is asked; in tokens."""
+
+    closed: PositiveInt = 64
+    open: PositiveInt = 64
+
+
+class MaxNewTokensAxis(Spec):
+    """Lists of longest completions; the axis is their product."""
+
+    closed: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
+    open: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
+
+
+class Defaults(Spec):
+    """What a trial has where the sweep does not vary it."""
+
+    model: Name | ModelSpec | None = None
+    prompt_set: Name | PromptSet | None = None
+    temps: tuple[Temperature, ...] = Field(default=(0.0,), min_length=1)
+    top_p: TopP = 1.0
+    top_k: TopK = Field(default=50, description="0 means no limit")
+    max_new_tokens: MaxNewTokens = MaxNewTokens()
+
+
+class Sweep(Spec):
+    """Axes whose product is the grid of trials; temperatures are arms inside each trial."""
+
+    models: tuple[Name | ModelSpec, ...] | None = Field(default=None, min_length=1)
+    prompt_sets: tuple[Name | PromptSet, ...] | None = Field(default=None, min_length=1)
+    temps: tuple[Temperature, ...] | None = Field(default=None, min_length=1)
+    top_p: tuple[TopP, ...] | None = Field(default=None, min_length=1)
+    top_k: tuple[TopK, ...] | None = Field(default=None, min_length=1)
+    max_new_tokens: MaxNewTokensAxis = MaxNewTokensAxis()
+
+    @field_validator("temps", "top_p", "top_k", "models", "prompt_sets")
+    @classmethod
+    def _no_repeats(cls, values: tuple[object, ...] | None) -> tuple[object, ...] | None:
+        if values is not None and len({repr(value) for value in values}) < len(values):
+            raise ValueError(f"a value stands twice in {list(values)!r}; take one out")
+        return values
+
+
+class ExplicitTrial(Spec):
+    """One trial written out; what it leaves out comes from ``defaults``."""
+
+    model: Name | ModelSpec | None = None
+    prompt_set: Name | PromptSet | None = None
+    temps: tuple[Temperature, ...] | None = Field(default=None, min_length=1)
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    max_new_tokens: MaxNewTokens | None = None
+
+
+class SamplingSpec(Spec):
+    """What the draws of every trial have in common."""
+
+    samples_per_item: PositiveInt = Field(default=1, description="draws per item at a temperature above 0")
+    seed: NonNegativeInt = Field(default=2025, lt=2**31)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+
+class UnsupportedSpec(Spec):
+    """When an open-book reply counts as not borne out by its passage."""
+
+    strategy: Literal["overlap", "baseline"] = "overlap"
+    min_token_overlap: float = Field(default=0.6, gt=0, le=1)
+
+
+class StatisticsSpec(Spec):
+    """Settings of the comparisons."""
+
+    bootstrap_samples: PositiveInt = 5000
+    permutation_samples: PositiveInt = 5000
+    confidence: Probability = 0.95
+    seed: NonNegativeInt = 1337
+
+
+class PricingSpec(Spec):
+    """Prices of the same tokens at a hosted service, in USD per million tokens; for comparison only."""
+
+    input_per_million: float = Field(default=0.15, ge=0)
+    output_per_million: float = Field(default=0.60, ge=0)
+
+
+class PromptSweepExperiment(Spec):
+    """Everything that makes two runs the same experiment."""
+
+    datasets: tuple[Name | DatasetSpec, ...] = Field(min_length=1)
+    limit_items: NonNegativeInt | None = Field(
+        default=None, description="a seeded sample of this many items over all datasets; null is all of them"
+    )
+    sampling: SamplingSpec = SamplingSpec()
+    defaults: Defaults = Defaults()
+    sweep: Sweep | None = None
+    trials: tuple[ExplicitTrial, ...] | None = Field(default=None, min_length=1)
+    unsupported: UnsupportedSpec = UnsupportedSpec()
+    statistics: StatisticsSpec = StatisticsSpec()
+    dry_run: bool = Field(default=False, description="rehearse with synthetic answers; no model is loaded")
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        names = [dataset if isinstance(dataset, str) else dataset.name for dataset in self.datasets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"experiment.datasets names a dataset twice: {names!r}; take one out")
+        return self
+
+
+class EngineSettings(Spec):
+    """How the embedded llama.cpp engine is held; none of it is part of a result's identity."""
+
+    context_tokens: PositiveInt | None = Field(
+        default=None, description="context of one request; null: the longest prompt and answer of the run"
+    )
+    threads: PositiveInt | None = Field(default=None, description="null: the physical cores there are")
+    gpu_layers: int = Field(default=-1, ge=-1, description="-1: all that the engine can place")
+    flash_attention: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="auto: off without a GPU, where it would make greedy answers depend on the batch",
+    )
+    startup_timeout_s: float = Field(default=300, gt=0)
+
+
+class Execution(Spec):
+    """How a run is carried out; may change on resume."""
+
+    max_concurrent_requests: PositiveInt = Field(default=4, le=256)
+    request_timeout_s: float = Field(default=600, gt=0)
+    attempts_per_item: PositiveInt = Field(default=3, le=20, description="tries before an item is an error row")
+    max_engine_restarts: NonNegativeInt = Field(
+        default=3, description="restarts in a row without a single answer between them"
+    )
+    parts_per_dataset: PositiveInt = 1
+    lines_per_part: PositiveInt | None = Field(default=None, description="wins over parts_per_dataset")
+    condition: Literal["control", "treatment", "both"] = "both"
+    engine: EngineSettings = EngineSettings()
+    pricing: PricingSpec = PricingSpec()
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The arms that are run, control first."""
+        return tuple(c for c in Condition if self.condition in ("both", c.value))
+
+
+class PromptSweepSpec(Spec):
+    """A whole prompt sweep: one YAML file."""
+
+    kind: Literal["prompt-sweep"] = "prompt-sweep"
+    name: Name
+    description: str = ""
+    experiment: PromptSweepExperiment
+    execution: Execution = Execution()

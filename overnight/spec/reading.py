@@ -1,0 +1,154 @@
+"""Reading YAML into a specification, and saying in one line what is wrong with it."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from overnight.errors import UsageError
+
+M = TypeVar("M", bound=BaseModel)
+
+# Texts that a model will read; a `$` or `~` in them means itself.
+_VERBATIM_KEYS = frozenset({"stop", "description"})
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML in which a repeated key is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is not a text; put it in quotes", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_text(path: Path, what: str) -> str:
+    """Return a text file's content.
+
+    Raises:
+        UsageError: it is missing, a folder, unreadable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; {what} was wanted there") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); {what} was wanted there") from None
+
+
+def read_mapping(path: Path, what: str, *, expand: bool = True) -> dict[str, Any]:
+    """Return the mapping in a YAML file, with environment variables and ``~`` expanded in its strings.
+
+    Raises:
+        UsageError: the file is missing, not YAML, or not a mapping.
+    """
+    text = read_text(path, what)
+    try:
+        # A subclass of SafeLoader: it builds plain values only.
+        value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise UsageError(f"{path}{where}: {error.problem or 'not valid YAML'}; correct the YAML") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(value, dict):
+        found = "nothing" if value is None else f"a {type(value).__name__}"
+        raise UsageError(f"{path}: found {found} at the top, wanted a mapping of keys ({what})")
+    return _expanded(value) if expand else value
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, str):
+        return os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 - not only paths
+    if isinstance(value, list):
+        return [_expanded(part) for part in value]
+    if isinstance(value, dict):
+        # An inline prompt set holds the prompts themselves, not the names of files.
+        verbatim = _VERBATIM_KEYS | ({"control", "treatment"} if "control" in value else set())
+        return {key: part if key in verbatim else _expanded(part) for key, part in value.items()}
+    return value
+
+
+def validate(model: type[M], value: dict[str, Any], path: Path | str) -> M:
+    """Return ``value`` as a ``model``.
+
+    Raises:
+        UsageError: one line with the file, the first wrong key, what was found and what was wanted.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {describe(error, model)}") from None
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return the first problem of a validation error in words, and how many more there are."""
+    problems = error.errors(include_url=False)
+    # An unknown key first: it is often the cause of what else is missing.
+    problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
+    first = problems[0]
+    location = [part for part in first["loc"] if not _is_union_branch(part)]
+    key = ".".join(str(part) for part in location) or "(top level)"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+        text = f"unknown key {key!r}; {hint}"
+    elif first["type"] == "missing":
+        text = f"{key}: missing; add it"
+    elif first["type"] == "value_error":
+        text = f"{key}: {first['ctx']['error']}"
+    else:
+        found = _short(first["input"])
+        text = f"{key}: found {found}, wanted {first['msg'][0].lower()}{first['msg'][1:]}"
+    more = len({tuple(p["loc"]) for p in problems}) - 1
+    return text + (f" (and {more} more)" if more else "")
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def _is_union_branch(part: int | str) -> bool:
+    """True for the labels that pydantic adds for the members of a union, which no file contains."""
+    return isinstance(part, str) and (part[:1].isupper() or part.startswith(("constrained-", "function-")))
+
+
+def _known_keys(model: type[BaseModel], location: list[int | str]) -> list[str]:
+    """Return the keys that the model allows at a place inside it; all of them where it cannot be told."""
+    current: set[type[BaseModel]] = {model}
+    for part in location:
+        if isinstance(part, int):
+            continue
+        current = {
+            inner
+            for outer in current
+            if part in outer.model_fields
+            for inner in _models_in(outer.model_fields[part].annotation)
+        }
+    return sorted({key for found in current for key in found.model_fields})
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {
+        inner for argument in getattr(annotation, "__args__", ()) or () for inner in _models_in(argument)
+    }

@@ -1,0 +1,84 @@
+"""What is expensive to make, kept by what it was made from.
+
+An entry is a folder of plain files under the digest of its identity (inputs, parameters, code version). It is
+built beside its place and renamed into it, so that it is there in full or not at all; ``entry.json`` holds the
+identity and the digest of each file. One builder at a time works on an entry, under a lock that its process
+takes to the grave.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from filelock import FileLock
+
+from overnight.errors import StoreError
+from overnight.ids import digest
+from overnight.store.files import read_json, write_json
+from overnight.store.manifest import Artifact, broken_seals, seal
+
+_MANIFEST = "entry.json"
+
+
+def cache_folder() -> Path:
+    """Return where caches live: ``OVERNIGHT_CACHE_DIR``, or the user's cache folder."""
+    named = os.environ.get("OVERNIGHT_CACHE_DIR")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("overnight"))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A finished entry."""
+
+    path: Path
+    key: str
+    was_cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContentStore:
+    """Entries of one kind, e.g. ``items``."""
+
+    root: Path
+    kind: str
+
+    def get_or_build(self, identity: dict[str, Any], build: Callable[[Path], None]) -> Entry:
+        """Return the entry of an identity; call ``build`` with an empty folder where there is none yet.
+
+        An entry whose files are missing or changed is thrown away and built again.
+
+        Raises:
+            Whatever ``build`` raises; nothing is kept then.
+        """
+        key = digest(identity)
+        path = self.root / self.kind / key[:2] / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.parent / f".{key}.lock"):
+            if _is_whole(path):
+                return Entry(path, key, was_cached=True)
+            shutil.rmtree(path, ignore_errors=True)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=path.parent))
+            try:
+                build(scratch)
+                files = dict(seal(scratch, file) for file in sorted(scratch.rglob("*")) if file.is_file())
+                write_json(
+                    scratch / _MANIFEST,
+                    {"identity": identity, "files": {n: a.model_dump() for n, a in files.items()}},
+                )
+                scratch.rename(path)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        return Entry(path, key, was_cached=False)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        files = read_json(path / _MANIFEST)["files"]
+    except StoreError:
+        return False
+    return not broken_seals(path, {name: Artifact(**value) for name, value in files.items()})

@@ -1,0 +1,96 @@
+"""Writes that are there in full or not at all."""
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from overnight.errors import StoreError, UsageError
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[TextIO]:
+    """Give a text file that replaces ``path`` when the block ends well, and leaves no trace otherwise.
+
+    The bytes are on disk before the name is: a crash leaves the old file or the new one. Lone surrogates,
+    which UTF-8 cannot hold, are written as ``\\udXXX``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    scratch = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.chmod(0o644)
+        scratch.replace(path)
+        sync_folder(path.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's content."""
+    with atomic_writer(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a file's content by strict JSON: no NaN, no Infinity."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's value.
+
+    Raises:
+        StoreError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: not JSON ({error})") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable, where the system can (Windows cannot)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def require_writable(folder: Path, needs_bytes: int) -> None:
+    """Check that a folder can be written to and has room.
+
+    Raises:
+        UsageError: it cannot be made or written to, or the disk has less than ``needs_bytes`` free.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        reason = "no space left" if error.errno == errno.ENOSPC else error.strerror
+        raise UsageError(
+            f"{folder}: cannot be written to ({reason}); choose another folder with --experiments-dir"
+        ) from None
+    statistics = os.statvfs(folder)
+    free = statistics.f_bavail * statistics.f_frsize
+    if free < needs_bytes:
+        raise UsageError(
+            f"{folder}: {free / 1e6:.0f} MB free, this run needs about {needs_bytes / 1e6:.0f} MB; "
+            "free some space or choose another folder with --experiments-dir"
+        )

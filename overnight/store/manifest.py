@@ -1,0 +1,151 @@
+"""The manifest: what a run is, how far it came, and what its files must be."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from overnight.errors import StoreError
+from overnight.ids import file_digest
+from overnight.spec.base import Spec
+from overnight.store.files import read_json, write_json
+from overnight.store.run_folder import RunFolder
+
+SCHEMA_VERSION = 1
+
+
+class TrialState(StrEnum):
+    """How far a trial came."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Artifact(Spec):
+    """A file as it was when it was finished."""
+
+    sha256: str
+    bytes: int
+    rows: int | None = None
+
+
+class TrialCounts(Spec):
+    """Draws of a trial."""
+
+    expected: int = 0
+    done: int = 0
+    errors: int = 0
+    truncated: int = 0
+
+
+class Timings(Spec):
+    """When a trial ran and how long its stages took."""
+
+    started: datetime | None = None
+    ended: datetime | None = None
+    inference_s: float | None = None  # summed over resumed stretches
+    total_s: float | None = None
+
+
+class TrialRecord(Spec):
+    """What the manifest says of one trial."""
+
+    state: TrialState = TrialState.PLANNED
+    fingerprint: str
+    requested: dict[str, Any]
+    effective: dict[str, Any] | None = None
+    rung_history: tuple[dict[str, Any], ...] = ()
+    counts: TrialCounts = TrialCounts()
+    timings: Timings = Timings()
+    artifacts: dict[str, Artifact] = {}
+    error: str | None = None
+
+
+class BlockRecord(Spec):
+    """What the manifest says of one model block."""
+
+    model: str
+    digest: str
+    loads: int = 0
+    restarts: int = 0
+    load_s: float | None = None
+
+
+class RunManifest(Spec):
+    """``manifest.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    kind: str
+    name: str
+    fingerprint: str
+    state: TrialState = TrialState.PLANNED
+    created: datetime
+    updated: datetime
+    execution: dict[str, Any]
+    environment: dict[str, Any]
+    items: dict[str, Artifact] = {}
+    blocks: dict[str, BlockRecord] = {}
+    trials: dict[str, TrialRecord] = {}
+    artifacts: dict[str, Artifact] = {}
+    error: str | None = None
+
+    def with_trial(self, slug: str, **changes: Any) -> "RunManifest":
+        """Return the manifest with some fields of one trial changed."""
+        record = self.trials[slug].model_copy(update=changes)
+        return self.model_copy(update={"trials": {**self.trials, slug: record}})
+
+
+def read_manifest(folder: RunFolder) -> RunManifest:
+    """Return a run's manifest.
+
+    Raises:
+        StoreError: it is missing, not JSON, of a later schema, or lacks something.
+    """
+    value = read_json(folder.manifest)
+    found = value.get("schema_version") if isinstance(value, dict) else None
+    if found != SCHEMA_VERSION:
+        raise StoreError(f"{folder.manifest}: schema_version {found!r}, this version reads {SCHEMA_VERSION}")
+    try:
+        return RunManifest.model_validate(value)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise StoreError(f"{folder.manifest}: {key}: {problem['msg']}") from None
+
+
+def write_manifest(folder: RunFolder, manifest: RunManifest) -> None:
+    """Replace a run's manifest."""
+    write_json(folder.manifest, manifest.model_dump(mode="json"))
+
+
+def update_manifest(folder: RunFolder, change: Callable[[RunManifest], RunManifest]) -> RunManifest:
+    """Read, change and replace the manifest while nobody else does; return the new one."""
+    with FileLock(folder.path / ".manifest.lock"):
+        manifest = change(read_manifest(folder)).model_copy(update={"updated": datetime.now(UTC)})
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def seal(root: Path, path: Path, rows: int | None = None) -> tuple[str, Artifact]:
+    """Return a finished file's name below ``root`` and its digest."""
+    artifact = Artifact(sha256=file_digest(path), bytes=path.stat().st_size, rows=rows)
+    return path.relative_to(root).as_posix(), artifact
+
+
+def broken_seals(root: Path, artifacts: dict[str, Artifact]) -> list[str]:
+    """Return the names of the artifacts that are missing or have changed."""
+    return [
+        name
+        for name, artifact in artifacts.items()
+        if not (root / name).is_file()
+        or (root / name).stat().st_size != artifact.bytes
+        or file_digest(root / name) != artifact.sha256
+    ]

@@ -1,0 +1,182 @@
+"""A run is a folder; this class knows its paths."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from overnight.errors import UsageError
+from overnight.ids import RUN_PREFIX, is_run_id
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFolder:
+    """The folder of one trial."""
+
+    path: Path
+
+    @property
+    def slug(self) -> str:
+        """The trial's name."""
+        return self.path.name
+
+    @property
+    def results(self) -> Path:
+        """Everything a program reads."""
+        return self.path / "results"
+
+    @property
+    def journal(self) -> Path:
+        """The truth about what is done."""
+        return self.results / "generations.jsonl"
+
+    @property
+    def predictions(self) -> Path:
+        """One row a draw."""
+        return self.results / "predictions.csv"
+
+    @property
+    def scores(self) -> Path:
+        """One row an item x arm."""
+        return self.results / "per_item_scores.csv"
+
+    @property
+    def significance(self) -> Path:
+        """The comparison of the arms."""
+        return self.results / "significance.json"
+
+    @property
+    def costs(self) -> Path:
+        """Tokens, seconds and what they would cost elsewhere."""
+        return self.results / "costs.json"
+
+    @property
+    def report(self) -> Path:
+        """What a person reads."""
+        return self.path / "reports" / "report.md"
+
+    def part_state(self, part: str) -> Path:
+        """Return where the progress of one part stands."""
+        return self.results / "parts" / part / "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's name without its prefix."""
+        return self.path.name.removeprefix(RUN_PREFIX)
+
+    @property
+    def manifest(self) -> Path:
+        """What ran, how far, with what."""
+        return self.path / "manifest.json"
+
+    @property
+    def plan(self) -> Path:
+        """What was going to run."""
+        return self.path / "plan.json"
+
+    @property
+    def effective_config(self) -> Path:
+        """What ran, after overrides, with every name resolved."""
+        return self.path / "effective_config.yaml"
+
+    @property
+    def overrides(self) -> Path:
+        """Every override, old and new value."""
+        return self.path / "overrides.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a process works on the run."""
+        return self.path / ".lock"
+
+    @property
+    def stop_request(self) -> Path:
+        """Its existence asks the run to stop."""
+        return self.path / "STOP_REQUESTED"
+
+    @property
+    def log(self) -> Path:
+        """What was said while it ran."""
+        return self.path / "run.log"
+
+    @property
+    def aggregate_report(self) -> Path:
+        """All trials, for people."""
+        return self.path / "aggregate_report.md"
+
+    @property
+    def html_report(self) -> Path:
+        """All trials, in one page that opens offline."""
+        return self.path / "report.html"
+
+    @property
+    def summary(self) -> Path:
+        """All trials, for programs."""
+        return self.path / "summary.csv"
+
+    @property
+    def figures(self) -> Path:
+        """Figures as PNG and PDF."""
+        return self.path / "figures"
+
+    @property
+    def engines(self) -> Path:
+        """Where engine hosts say how they are while they live, and what they printed."""
+        return self.path / "engines"
+
+    def items(self, dataset: str) -> Path:
+        """Return where the frozen items of a dataset are."""
+        return self.path / "items" / f"{dataset}.jsonl"
+
+    def batch_inputs(self, slug: str) -> Path:
+        """Return where the exact requests of a trial are."""
+        return self.path / "batch_inputs" / slug
+
+    def trial(self, slug: str) -> TrialFolder:
+        """Return the folder of a trial."""
+        return TrialFolder(self.path / slug)
+
+
+def run_path(experiments: Path, run_id: str) -> Path:
+    """Return the folder of a run id, with or without its prefix.
+
+    Raises:
+        UsageError: the id holds something that a folder's name cannot.
+    """
+    bare = run_id.removeprefix(RUN_PREFIX)
+    if not is_run_id(bare):
+        raise UsageError(f"run id {run_id!r}: wanted letters, digits, dots, dashes and underscores only")
+    return experiments / f"{RUN_PREFIX}{bare}"
+
+
+def find_run(experiments: Path, run: str) -> RunFolder:
+    """Return the run that a word means: an id with or without ``run_``, or a path.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    candidates = [Path(run).expanduser()] if "/" in run or run in {".", ".."} else []
+    if not candidates:
+        candidates = [run_path(experiments, run), Path(run)]
+    for path in candidates:
+        if (path / "manifest.json").is_file():
+            return RunFolder(path.resolve())
+    known = [folder.run_id for folder in list_runs(experiments)]
+    hint = f"the newest is {known[-1]}" if known else "there is none yet"
+    raise UsageError(f"no run {run!r} in {experiments}; {hint} (`overnight list` shows them)")
+
+
+def list_runs(experiments: Path) -> list[RunFolder]:
+    """Return every run in a folder, by name (and so by time, where the names are the default ones)."""
+    return sorted(_runs(experiments), key=lambda folder: folder.path.name)
+
+
+def _runs(experiments: Path) -> Iterator[RunFolder]:
+    for manifest in experiments.glob(f"{RUN_PREFIX}*/manifest.json"):
+        yield RunFolder(manifest.parent.resolve())

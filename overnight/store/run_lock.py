@@ -1,0 +1,43 @@
+"""One process at a time works on a run; the lock dies with its process."""
+
+import contextlib
+from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
+
+from overnight.errors import UsageError
+from overnight.store.run_folder import RunFolder
+
+
+@contextlib.contextmanager
+def run_lock(folder: RunFolder) -> Iterator[None]:
+    """Hold a run.
+
+    Raises:
+        UsageError: another process holds it.
+    """
+    lock = FileLock(folder.lock, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"run {folder.run_id} is being worked on by another process; "
+            f"wait for it, or end it with `overnight stop {folder.run_id}`"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_locked(folder: RunFolder) -> bool:
+    """True while a process works on the run."""
+    lock = FileLock(folder.lock, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:
+        return False  # a read-only folder: nobody can work on it
+    lock.release()
+    return False
