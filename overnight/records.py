@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from overnight.ids import item_key
+
 
 class ItemType(StrEnum):
     """How a question is asked."""
@@ -51,7 +53,7 @@ class Item:
     @property
     def key(self) -> str:
         """``dataset|item_id``: unique over all datasets of a run."""
-        return f"{self.dataset}|{self.item_id}"
+        return item_key(self.dataset, self.item_id)
 
     @property
     def is_unanswerable(self) -> bool:

@@ -68,9 +68,9 @@ class HostSettings:
 
 
 class EngineHost:
-    """A supervised llama.cpp host; a context manager.
+    """A supervised llama.cpp host; a context manager at whose end the process is surely gone.
 
-    ``loads`` counts how often the weights were read: once, and once more for each time the host died.
+    ``state.loads`` counts how often the weights were read: once, and once more for each time the host died.
     """
 
     def __init__(self, settings: HostSettings, folder: Path, name: str) -> None:
@@ -93,15 +93,19 @@ class EngineHost:
         """How the host is."""
         return self._state
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Load the model and return when it serves; from then on it is restarted whenever it dies.
+
+        Raises:
+            OutOfMemory: it does not fit.
+            EngineCrashed: it died while it loaded, or took too long.
+        """
         self.state_path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._load()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        self._load()
         self._watcher = threading.Thread(target=self._watch, name=f"watch {self.state_path.stem}", daemon=True)
         self._watcher.start()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

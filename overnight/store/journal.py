@@ -77,7 +77,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 def is_done(row: Row) -> bool:
     """True for the row of a request that was answered."""
-    return row["status"] == "ok"
+    return bool(row["status"] == "ok")
 
 
 def finished_ids(path: Path) -> set[str]:

@@ -23,6 +23,7 @@ class TrialState(StrEnum):
 
     PLANNED = "planned"
     RUNNING = "running"
+    PARTIAL = "partial"  # the steps that were asked for are done, later ones were not asked for
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"

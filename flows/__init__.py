@@ -1,0 +1,1 @@
+"""Runs as Prefect flows: order, branching, concurrency; no science."""

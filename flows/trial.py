@@ -1,0 +1,56 @@
+"""One trial: its requests, its draws, its tables. A subflow of its run, or a run of its own on a cluster."""
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+
+from overnight.errors import StopRequested
+from overnight.runs.ending import settle_trial
+from overnight.runs.generating import count_draws
+from overnight.runs.trials import begin_trial, end_trial, is_finished
+from overnight.spec.steps import Step, StepRange
+from overnight.store.manifest import TrialState
+from tasks.trials import TrialWork, build, generate_draws, parse, score, sum_costs
+
+
+# No retries and no persisted result: a trial goes on from its journal, draw by draw.
+@flow(name="trial", persist_result=False)
+def trial(run_dir: Path, slug: str, steps: StepRange, *, skip_build: bool = False) -> State[str]:
+    """Run the steps of one trial; the engine of its model block serves already.
+
+    Args:
+        run_dir: the run's folder.
+        slug: the trial's folder in it.
+        steps: which steps are wanted.
+        skip_build: take the requests that were built before.
+    """
+    work = TrialWork(run_dir, slug)
+    if steps.asks and is_finished(work.folder, work.plan, slug):
+        return Completed(name="Reused", message="finished before, its files are what they were", data=slug)
+    begin_trial(work.folder, slug)
+    try:
+        if steps.has(Step.BUILD) and not skip_build:
+            build(work)
+        if steps.asks:
+            generate_draws(work)
+        if steps.has(Step.PARSE):
+            parse(work)
+        if steps.has(Step.SCORE):
+            score(work)
+        if steps.has(Step.COSTS):
+            sum_costs(work)
+    except StopRequested as stop:
+        _end(work, TrialState.STOPPED, str(stop))
+        return Cancelled(message=str(stop))
+    except BaseException as error:
+        _end(work, TrialState.FAILED, str(error) or type(error).__name__)
+        raise
+    problem = settle_trial(work.folder, slug, count_draws(work.folder, work.plan, work.trial), steps)
+    return Failed(message=problem) if problem else Completed(data=slug)
+
+
+def _end(work: TrialWork, state: TrialState, error: str) -> None:
+    counts = count_draws(work.folder, work.plan, work.trial)
+    end_trial(work.folder, work.trial.slug, state=state, counts=counts, error=error)

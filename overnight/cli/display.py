@@ -1,0 +1,140 @@
+"""What the terminal shows while a run goes on: bars where there is a terminal, plain lines where there is none."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from overnight.store.manifest import TrialState, read_manifest
+from overnight.store.run_folder import RunFolder
+from overnight.telemetry.progress import BOARD, TrialProgress
+
+_FRAME_S = 0.5
+_LINE_S = 15.0
+
+
+@contextlib.contextmanager
+def shown(console: Console, folder: RunFolder) -> Iterator[None]:
+    """Show the progress of a run while the block runs."""
+    BOARD.clear()
+    expected = {slug: record.counts.expected for slug, record in read_manifest(folder).trials.items()}
+    leave = threading.Event()
+    show = _bars if console.is_terminal else _lines
+    thread = threading.Thread(target=show, args=(console, list(expected), leave), name="display", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()
+
+
+def _bars(console: Console, slugs: list[str], leave: threading.Event) -> None:
+    with Live(console=console, refresh_per_second=4, transient=False) as live:
+        while True:
+            is_last = leave.wait(_FRAME_S)
+            live.update(_table(slugs))
+            if is_last:
+                return
+
+
+def _table(slugs: list[str]) -> Table:
+    table = Table(box=None, pad_edge=False, expand=False)
+    for title in ("trial", "", "done", "items/min", "tokens/s", "left"):
+        table.add_column(title, justify="left" if title in ("trial", "") else "right", no_wrap=True)
+    board = {trial.slug: trial for trial in BOARD.snapshot()}
+    for slug in slugs:
+        trial = board.get(slug)
+        if trial is None:
+            table.add_row(slug, ProgressBar(total=1, completed=0, width=24), "waiting", "", "", "")
+        else:
+            table.add_row(slug, _bar(trial), _done(trial), *_rates(trial))
+    if board:
+        table.add_row("all trials", "", *_overall(list(board.values()), len(slugs)))
+    else:
+        table.add_row("starting", "", "", "", "", "")
+    return table
+
+
+def _bar(trial: TrialProgress) -> ProgressBar:
+    return ProgressBar(total=max(trial.n_expected, 1), completed=trial.n_done + trial.n_errors, width=24)
+
+
+def _done(trial: TrialProgress) -> str:
+    errors = f", {trial.n_errors} failed" if trial.n_errors else ""
+    return f"{trial.n_done}/{trial.n_expected}{errors}"
+
+
+def _rates(trial: TrialProgress) -> tuple[str, str, str]:
+    sent = trial.n_done - trial.n_before + trial.n_errors
+    elapsed = trial.elapsed_s
+    if not sent or elapsed <= 0:
+        return "", "", ""
+    rate = sent / elapsed
+    tokens = f"{trial.completion_tokens / elapsed:.0f}" if trial.completion_tokens else ""
+    left = trial.n_expected - trial.n_done - trial.n_errors
+    return f"{rate * 60:.0f}", tokens, _duration(left / rate) if left else "done"
+
+
+def _overall(trials: list[TrialProgress], n_trials: int) -> tuple[str, str, str, str]:
+    sent = sum(t.n_done - t.n_before + t.n_errors for t in trials)
+    elapsed = sum(t.elapsed_s for t in trials)
+    done = sum(t.n_done for t in trials)
+    known = sum(t.n_expected for t in trials)
+    # Trials that have not begun are taken to be as long as those that have.
+    expected = known * n_trials // len(trials)
+    if not sent or elapsed <= 0:
+        return f"{done}/{expected}", "", "", ""
+    rate = sent / elapsed
+    tokens = sum(t.completion_tokens for t in trials) / elapsed
+    left = expected - done - sum(t.n_errors for t in trials)
+    return (
+        f"{done}/{expected}",
+        f"{rate * 60:.0f}",
+        f"{tokens:.0f}" if tokens else "",
+        _duration(left / rate) if left > 0 else "done",
+    )
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _lines(console: Console, slugs: list[str], leave: threading.Event) -> None:
+    """Print a line when a trial begins, one every so often while it runs, and one when it has ended."""
+    begun: set[str] = set()
+    ended: set[str] = set()
+    waited = 0.0
+    while True:
+        is_last = leave.wait(_FRAME_S)
+        waited += _FRAME_S
+        board = BOARD.snapshot()
+        for trial in board:
+            if trial.slug not in begun:
+                begun.add(trial.slug)
+                _say(console, f"{trial.slug}: begins, {_done(trial)} draws are there")
+            if trial.ended_s is not None and trial.slug not in ended:
+                ended.add(trial.slug)
+                _say(console, _line(trial))
+            elif trial.ended_s is None and waited >= _LINE_S:
+                _say(console, _line(trial))
+        if waited >= _LINE_S:
+            waited = 0.0
+        if is_last:
+            return
+
+
+def _line(trial: TrialProgress) -> str:
+    items, tokens, left = _rates(trial)
+    rates = [f"{items} items/min" if items else "", f"{tokens} tokens/s" if tokens else ""]
+    ending = "" if left in ("", "done") else f"{left} left"
+    return ", ".join(part for part in (f"{trial.slug}: {_done(trial)}", *rates, ending) if part)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,109 @@
+"""From a command line to a sweep: the config file, what was changed in it, and how it is to be run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from overnight.cli.arguments import split_list
+from overnight.errors import UsageError
+from overnight.runs.opening import override_rows
+from overnight.runs.resolving import resolve
+from overnight.spec.config_root import ConfigRoot, find_sweep
+from overnight.spec.overrides import Override, Overrides
+from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.reading import read_mapping, validate
+
+_AXES = {
+    "models": ("experiment.sweep.models", str),
+    "prompt_sets": ("experiment.sweep.prompt_sets", str),
+    "temps": ("experiment.sweep.temps", float),
+    "top_p": ("experiment.sweep.top_p", float),
+    "top_k": ("experiment.sweep.top_k", int),
+    "datasets": ("experiment.datasets", str),
+}
+_VALUES = {
+    "limit_items": "experiment.limit_items",
+    "dry_run": "experiment.dry_run",
+    "parts_per_dataset": "execution.parts_per_dataset",
+    "lines_per_part": "execution.lines_per_part",
+    "max_concurrent_jobs": "execution.max_concurrent_requests",
+    "condition": "execution.condition",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSweep:
+    """A sweep as the command line means it, with every name resolved."""
+
+    spec: PromptSweepSpec
+    overrides: tuple[Override, ...]
+    config_dir: Path
+
+    @property
+    def override_rows(self) -> tuple[dict[str, Any], ...]:
+        """Overrides as plain rows."""
+        return override_rows(self.overrides)
+
+
+def load_sweep(
+    config: str, *, changes: dict[str, Any], assignments: list[str] | None = None, no_sweep: bool = False
+) -> LoadedSweep:
+    """Read a config, apply what the command line says, validate it, and resolve every name in it.
+
+    Args:
+        config: a path, or the name of a sweep that is shipped.
+        changes: values of options by their names; None means the option was not given.
+        assignments: the ``key=value`` of every ``--set``.
+        no_sweep: leave out the config's ``sweep`` and ``trials``.
+
+    Raises:
+        UsageError: something in the config, in what it names or on the command line is wrong.
+    """
+    path = find_sweep(config)
+    value = read_mapping(path, "a sweep")
+    kind = value.get("kind", "prompt-sweep")
+    if kind != "prompt-sweep":
+        raise UsageError(f"{path}: kind: found {kind!r}, wanted 'prompt-sweep'")
+    overrides = Overrides(value)
+    experiment = value.get("experiment")
+    if no_sweep and isinstance(experiment, dict):
+        for key in ("sweep", "trials"):
+            if experiment.get(key) is not None:
+                overrides.set(f"experiment.{key}", None, "--no-sweep")
+    _apply(overrides, changes, experiment, path)
+    for assignment in assignments or []:
+        overrides.set_text(assignment)
+    spec = validate(PromptSweepSpec, overrides.value, path)
+    root = ConfigRoot.of_sweep(path)
+    return LoadedSweep(
+        spec=resolve(spec, root), overrides=tuple(overrides.made), config_dir=root.folder
+    )
+
+
+def _apply(overrides: Overrides, changes: dict[str, Any], experiment: Any, path: Path) -> None:
+    if changes.get("model_id") is not None:
+        if changes.get("models") is not None:
+            raise UsageError("--model-id and --models both name models; give one of them")
+        changes = changes | {"models": changes["model_id"]}
+    for name, (key, convert) in _AXES.items():
+        option = f"--{name.replace('_', '-')}"
+        texts = split_list(changes.get(name))
+        if texts is None:
+            continue
+        if not texts:
+            raise UsageError(f"{option}: an empty list; name at least one value")
+        if key.startswith("experiment.sweep.") and isinstance(experiment, dict) and experiment.get("trials"):
+            raise UsageError(
+                f"{option}: {path} lists explicit trials, which a list cannot change; add --no-sweep to leave them out"
+            )
+        overrides.set(key, [_converted(text, convert, option) for text in texts], option)
+    for name, key in _VALUES.items():
+        if changes.get(name) is not None:
+            overrides.set(key, changes[name], f"--{name.replace('_', '-')}")
+
+
+def _converted(text: str, convert: type[Any], option: str) -> Any:
+    try:
+        return convert(text)
+    except ValueError:
+        raise UsageError(f"{option}: found {text!r}, wanted a {convert.__name__}") from None

@@ -1,0 +1,169 @@
+"""The plan: which model is loaded when, what is asked of it, and what that will take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from overnight.errors import UndefinedMetricError
+from overnight.planning.parts import Part, split_parts
+from overnight.planning.trials import Trial, expand_trials, experiment_fingerprint
+from overnight.prompting.messages import messages
+from overnight.records import Condition, Item, ItemType
+from overnight.spec.model import ModelSpec
+from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
+from overnight.stats.power import smallest_detectable_difference_binary
+
+_BYTES_PER_ROW = 2500  # journal, prediction, score and request of one draw, beyond its prompt
+_ROUND_CONTEXT_TO = 256
+_BYTES_PER_TOKEN = 2  # of prompt text; English has about four
+_TEMPLATE_TOKENS = 64
+# The share of items on which two prompts differ, where nothing is known yet.
+_ASSUMED_DISCORDANT_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelBlock:
+    """The trials that share one loaded model."""
+
+    model: ModelSpec
+    trials: tuple[Trial, ...]
+    context_tokens: int  # of one request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run is going to do; the number of model loads is the number of blocks."""
+
+    fingerprint: str
+    blocks: tuple[ModelBlock, ...]
+    parts: tuple[Part, ...]
+    conditions: tuple[Condition, ...]
+    requests_per_trial: dict[str, int]
+    bytes_on_disk: int
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials, block by block."""
+        return tuple(trial for block in self.blocks for trial in block.trials)
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All items, part by part."""
+        return tuple(item for part in self.parts for item in part.items)
+
+    @property
+    def n_requests(self) -> int:
+        """Requests over all trials."""
+        return sum(self.requests_per_trial.values())
+
+
+def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
+    """Return the plan of a resolved sweep over its frozen items.
+
+    Raises:
+        UsageError: the grid is empty or two of its trials are the same.
+    """
+    execution = spec.execution
+    trials = expand_trials(spec)
+    models = {trial.model.name: trial.model for trial in trials}
+    blocks = tuple(
+        ModelBlock(
+            model=model,
+            trials=(own := tuple(trial for trial in trials if trial.model.name == name)),
+            context_tokens=_context_tokens(model, own, items, execution),
+        )
+        for name, model in models.items()
+    )
+    requests = {
+        trial.slug: len(items) * sum(trial.draws(arm.temperature) for arm in trial.arms(execution.conditions))
+        for trial in trials
+    }
+    return Plan(
+        fingerprint=experiment_fingerprint(spec),
+        blocks=blocks,
+        parts=split_parts(
+            items,
+            parts_per_dataset=execution.parts_per_dataset,
+            lines_per_part=execution.lines_per_part,
+        ),
+        conditions=execution.conditions,
+        requests_per_trial=requests,
+        bytes_on_disk=sum(
+            requests[trial.slug] * (_BYTES_PER_ROW + _longest_prompt_bytes([trial], items)) for trial in trials
+        ),
+    )
+
+
+def smallest_detectable(items: Sequence[Item]) -> dict[str, float | None]:
+    """Return, by item type, the smallest difference in exact match that this many items can show.
+
+    At 5 % and 80 % power, if the arms differ on a fifth of the items; None where no difference can be shown.
+    """
+    sizes = {kind.value: sum(item.type is kind for item in items) for kind in ItemType}
+    return {kind: _detectable(n) for kind, n in sizes.items() if n}
+
+
+def _detectable(n: int) -> float | None:
+    try:
+        return smallest_detectable_difference_binary(n, _ASSUMED_DISCORDANT_SHARE)
+    except UndefinedMetricError:
+        return None
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """Return ``plan.json``; what is not known before the run is null."""
+    return {
+        "schema_version": 1,
+        "fingerprint": plan.fingerprint,
+        "n_items": len(plan.items),
+        "n_requests": plan.n_requests,
+        "n_loads": len(plan.blocks),
+        "conditions": [condition.value for condition in plan.conditions],
+        "predicted_bytes_on_disk": plan.bytes_on_disk,
+        "smallest_detectable_difference_em": smallest_detectable(plan.items),
+        "parts": {part.name: len(part.items) for part in plan.parts},
+        "blocks": [
+            {
+                "model": block.model.name,
+                "context_tokens": block.context_tokens,
+                "trials": [
+                    {
+                        "slug": trial.slug,
+                        "fingerprint": trial.fingerprint,
+                        "n_requests": plan.requests_per_trial[trial.slug],
+                        **trial.requested(),
+                    }
+                    for trial in block.trials
+                ],
+            }
+            for block in plan.blocks
+        ],
+    }
+
+
+def _context_tokens(
+    model: ModelSpec, trials: Sequence[Trial], items: Sequence[Item], execution: Execution
+) -> int:
+    """Return a context that holds the longest prompt with its answer, and no more than the model was made for.
+
+    A token of prompt text is taken to be two bytes; the engine counts exactly before it sends.
+    """
+    if execution.engine.context_tokens is not None:
+        return execution.engine.context_tokens
+    answer = max(
+        trial.token_limit(kind) for trial in trials for kind in {item.type for item in items}
+    )
+    needed = _longest_prompt_bytes(trials, items) // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + answer
+    rounded = -(-needed // _ROUND_CONTEXT_TO) * _ROUND_CONTEXT_TO
+    return min(rounded, model.context_tokens)
+
+
+def _longest_prompt_bytes(trials: Sequence[Trial], items: Sequence[Item]) -> int:
+    system = max(
+        len(trial.prompt_set.text(condition).encode("utf-8", "replace"))
+        for trial in trials
+        for condition in Condition
+    )
+    return system + max(
+        len(message["content"].encode("utf-8", "replace")) for item in items for message in messages("", item)
+    )

@@ -1,0 +1,1 @@
+"""Reports: from the files of a run to what a person reads."""

@@ -1,0 +1,211 @@
+"""Opening a run: a new folder, or one that goes on."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from overnight.datasets.freezing import load_items, prepare_items
+from overnight.errors import UsageError
+from overnight.ids import new_run_id
+from overnight.planning.plan import Plan, make_plan, plan_record
+from overnight.spec.dataset import DatasetSpec
+from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.reading import read_mapping, validate
+from overnight.spec.run_options import RunOptions
+from overnight.store.files import require_writable, write_json, write_text
+from overnight.store.manifest import (
+    BlockRecord,
+    RunManifest,
+    TrialRecord,
+    broken_seals,
+    read_manifest,
+    seal,
+    update_manifest,
+    write_manifest,
+)
+from overnight.store.run_folder import RunFolder, find_run, list_runs, run_path
+from overnight.store.run_lock import run_lock
+from overnight.telemetry.environment import describe_environment
+
+
+@contextlib.contextmanager
+def opened_run(spec: PromptSweepSpec, options: RunOptions) -> Iterator[RunFolder]:
+    """Hold the folder of a run, new or going on, while the block runs.
+
+    Raises:
+        UsageError: the run cannot be made, is another experiment, or another process works on it.
+    """
+    if not options.resume:
+        folder = create_run(spec, options)
+        with run_lock(folder):
+            yield folder
+        return
+    folder = find_run(options.experiments_dir, options.run_id or "")
+    with run_lock(folder):
+        reopen_run(folder, spec, options.overrides)
+        yield folder
+
+
+def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
+    """Make the folder of a new run: frozen items, plan, configuration, and, last, the manifest.
+
+    Args:
+        spec: resolved.
+        options: where, and under which name.
+
+    Raises:
+        UsageError: the name is taken, an item is wrong, or the disk has no room; nothing is left behind.
+    """
+    experiments = options.experiments_dir
+    folder = RunFolder(run_path(experiments, options.run_id or new_run_id()))
+    if folder.path.exists():
+        raise UsageError(
+            f"run {folder.run_id} exists already in {experiments}; choose another --run-id, "
+            f"or go on with it by `overnight resume {folder.run_id}`"
+        )
+    items_path = prepare_items(spec.experiment).path
+    names = dataset_names(spec)
+    plan = make_plan(spec, load_items([items_path / f"{name}.jsonl" for name in names]))
+    require_writable(experiments, plan.bytes_on_disk)
+    for name in names:
+        write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
+    write_json(folder.plan, plan_record(plan))
+    write_text(folder.effective_config, config_text(spec))
+    write_json(folder.overrides, list(options.overrides))
+    now = datetime.now(UTC)
+    # The last write is the commit: a folder without a manifest is not a run.
+    write_manifest(
+        folder,
+        RunManifest(
+            run_id=folder.run_id,
+            kind=spec.kind,
+            name=spec.name,
+            fingerprint=plan.fingerprint,
+            created=now,
+            updated=now,
+            execution=spec.execution.model_dump(mode="json"),
+            environment=describe_environment(),
+            items=dict(
+                seal(folder.path, folder.items(name), rows=sum(item.dataset == name for item in plan.items))
+                for name in names
+            ),
+            blocks={
+                block.model.name: BlockRecord(model=block.model.name, digest=block.model.sha256 or "")
+                for block in plan.blocks
+            },
+            trials={
+                trial.slug: TrialRecord(fingerprint=trial.fingerprint, requested=trial.requested())
+                for trial in plan.trials
+            },
+        ),
+    )
+    return folder
+
+
+def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dict[str, Any]] = ()) -> None:
+    """Make a run ready to go on with a configuration; what it has done stays.
+
+    Raises:
+        UsageError: the configuration is another experiment, or the frozen items were changed.
+    """
+    manifest = read_manifest(folder)
+    check_same_experiment(folder, manifest, spec)
+    if broken := broken_seals(folder.path, manifest.items):
+        raise UsageError(
+            f"run {folder.run_id}: {broken[0]} is not the file that the run began with; "
+            "restore it, or start a new run"
+        )
+    plan = load_plan(folder, spec)
+    write_json(folder.plan, plan_record(plan))
+    write_text(folder.effective_config, config_text(spec))
+    if overrides:
+        write_json(folder.overrides, list(overrides))
+    folder.stop_request.unlink(missing_ok=True)
+    update_manifest(
+        folder, lambda m: m.model_copy(update={"execution": spec.execution.model_dump(mode="json")})
+    )
+
+
+def check_same_experiment(folder: RunFolder, manifest: RunManifest, spec: PromptSweepSpec) -> None:
+    """Refuse to go on with another experiment, and say what differs.
+
+    Raises:
+        UsageError: it is another kind of experiment, or another one of the same kind.
+    """
+    if manifest.kind != spec.kind:
+        raise UsageError(
+            f"run {folder.run_id} is a {manifest.kind}, the config is a {spec.kind}; start a new run"
+        )
+    plan = load_plan(folder, spec)
+    if plan.fingerprint == manifest.fingerprint:
+        return
+    before = read_mapping(folder.effective_config, "the configuration of the run", expand=False)
+    after = spec.model_dump(mode="json")
+    keys = _differences(before.get("experiment"), after["experiment"], "experiment")
+    named = ", ".join(keys[:3]) or "code that changes answers"
+    raise UsageError(
+        f"run {folder.run_id} is another experiment: {named} differ{'s' if len(keys) == 1 else ''}"
+        f"{f' (and {len(keys) - 3} more)' if len(keys) > 3 else ''}; start a new run, or undo the change"
+    )
+
+
+def load_spec(folder: RunFolder) -> PromptSweepSpec:
+    """Return the configuration that a run ran with last."""
+    value = read_mapping(folder.effective_config, "the configuration of the run", expand=False)
+    if value.get("kind") != "prompt-sweep":
+        raise UsageError(f"run {folder.run_id} is a {value.get('kind')!r}, a prompt-sweep was wanted")
+    return validate(PromptSweepSpec, value, folder.effective_config)
+
+
+def load_plan(folder: RunFolder, spec: PromptSweepSpec) -> Plan:
+    """Return the plan of a run over its frozen items."""
+    paths = [folder.items(name) for name in dataset_names(spec)]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise UsageError(f"run {folder.run_id} is another experiment: it has no {missing[0].name}; start a new run")
+    return make_plan(spec, load_items(paths))
+
+
+def find_same_experiment(experiments: Path, fingerprint: str) -> RunFolder:
+    """Return the newest run of an experiment.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for folder in reversed(list_runs(experiments)):
+        if read_manifest(folder).fingerprint == fingerprint:
+            return folder
+    raise UsageError(
+        f"no run of this experiment in {experiments}; name the run to go on with, or leave out --resume"
+    )
+
+
+def dataset_names(spec: PromptSweepSpec) -> list[str]:
+    """Return the names of a resolved sweep's datasets."""
+    return [d.name if isinstance(d, DatasetSpec) else d for d in spec.experiment.datasets]
+
+
+def config_text(spec: PromptSweepSpec) -> str:
+    """Return a sweep as YAML that reads back as the same sweep."""
+    value = spec.model_dump(mode="json")
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=False, width=110)
+
+
+def override_rows(overrides: Sequence[Any]) -> tuple[dict[str, Any], ...]:
+    """Return overrides as they stand in ``overrides.json``."""
+    return tuple(asdict(override) for override in overrides)
+
+
+def _differences(before: Any, after: Any, key: str) -> list[str]:
+    """Return the dotted keys whose values differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            difference
+            for name in sorted(before.keys() | after.keys())
+            for difference in _differences(before.get(name), after.get(name), f"{key}.{name}")
+        ]
+    return [] if before == after else [key]

@@ -1,0 +1,72 @@
+"""From the names in a sweep to what they stand for; everything that can be wrong is found here."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from overnight.engines.sources import with_digest
+from overnight.errors import UsageError
+from overnight.ids import file_digest
+from overnight.spec.config_root import ConfigRoot
+from overnight.spec.dataset import DatasetSpec
+from overnight.spec.model import EngineKind, ModelSpec
+from overnight.spec.prompt_set import PromptSet
+from overnight.spec.prompt_sweep import PromptSweepSpec
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def resolve(spec: PromptSweepSpec, root: ConfigRoot) -> PromptSweepSpec:
+    """Return the sweep with every name replaced by what it stands for; a resolved sweep comes back unchanged.
+
+    Digests of datasets and of models are filled in. Nothing is downloaded, loaded or written.
+
+    Raises:
+        UsageError: a file that is named does not exist or is not what it should be.
+    """
+    experiment = spec.experiment
+    dry_run = experiment.dry_run
+
+    def model(value: str | ModelSpec | None) -> ModelSpec | None:
+        if value is None:
+            return None
+        found = root.model(value) if isinstance(value, str) else value
+        return found if dry_run or found.engine is EngineKind.DRY_RUN else with_digest(found)
+
+    def prompt_set(value: str | PromptSet | None) -> PromptSet | None:
+        return root.prompt_set(value) if isinstance(value, str) else value
+
+    defaults = experiment.defaults.model_copy(
+        update={
+            "model": model(experiment.defaults.model),
+            "prompt_set": prompt_set(experiment.defaults.prompt_set),
+        }
+    )
+    sweep = experiment.sweep and experiment.sweep.model_copy(
+        update={
+            "models": _each(model, experiment.sweep.models),
+            "prompt_sets": _each(prompt_set, experiment.sweep.prompt_sets),
+        }
+    )
+    trials = experiment.trials and tuple(
+        trial.model_copy(update={"model": model(trial.model), "prompt_set": prompt_set(trial.prompt_set)})
+        for trial in experiment.trials
+    )
+    datasets = tuple(_dataset(value, root) for value in experiment.datasets)
+    resolved = experiment.model_copy(
+        update={"defaults": defaults, "sweep": sweep, "trials": trials, "datasets": datasets}
+    )
+    return spec.model_copy(update={"experiment": resolved})
+
+
+def _each(function: Callable[[A], B], values: tuple[A, ...] | None) -> tuple[B, ...] | None:
+    return None if values is None else tuple(function(value) for value in values)
+
+
+def _dataset(value: str | DatasetSpec, root: ConfigRoot) -> DatasetSpec:
+    spec = root.dataset(value) if isinstance(value, str) else value
+    if not spec.path.is_file():
+        if spec.sha256 is not None:
+            return spec  # read when its run began; its items are frozen there
+        raise UsageError(f"dataset {spec.name}: path: {spec.path}: no such file")
+    return spec if spec.sha256 is not None else spec.model_copy(update={"sha256": file_digest(spec.path)})

@@ -1,0 +1,35 @@
+"""What is said about a whole run: comparisons, reports, and where to find them in the UI."""
+
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from overnight.report.writing import write_reports
+from overnight.runs.comparing import compare_trial, write_significance
+from overnight.spec.prompt_sweep import StatisticsSpec
+from overnight.store.run_folder import RunFolder
+
+_ARTIFACT_LIMIT = 200_000  # characters; what is larger stays on disk and slows no database
+
+
+@task(name="compare-arms", cache_policy=NO_CACHE, persist_result=False)
+def compare_arms(run_dir: Path, slugs: list[str], settings: StatisticsSpec) -> None:
+    """Compare control and treatment in every trial and adjust over the whole run."""
+    folder = RunFolder(run_dir)
+    comparisons = {slug: compare_trial(folder, slug, settings) for slug in slugs}
+    write_significance(folder, comparisons, settings)
+
+
+@task(name="write-reports", cache_policy=NO_CACHE, persist_result=False)
+def report(run_dir: Path) -> None:
+    """Write the reports of a run from its files, and show the main one in the UI."""
+    folder = RunFolder(run_dir)
+    write_reports(folder)
+    text = folder.aggregate_report.read_text(encoding="utf-8")
+    create_markdown_artifact(
+        text if len(text) <= _ARTIFACT_LIMIT else f"The report is in `{folder.aggregate_report}`.",
+        key="prompt-sweep-report",
+        description=f"run {folder.run_id}",
+    )

@@ -1,0 +1,75 @@
+"""The steps of one trial as tasks: each a unit that somebody may want to look at, or do again."""
+
+import asyncio
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from overnight.planning.plan import ModelBlock, Plan
+from overnight.planning.trials import Trial
+from overnight.runs.building import build_requests
+from overnight.runs.costing import write_costs
+from overnight.runs.generating import generate
+from overnight.runs.opening import load_plan, load_spec
+from overnight.runs.tables import write_predictions, write_scores
+from overnight.runs.trials import connect, note_generated
+from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.store.manifest import read_manifest
+from overnight.store.run_folder import RunFolder
+from tasks.progress import progress_artifact
+
+# NO_CACHE throughout: a trial is resumed from its own folder, whose journal knows every draw. No retries
+# either: a draw is retried where it failed, inside the dispatch, and an engine that died is restarted there.
+
+
+class TrialWork:
+    """One trial of a run, read from the run folder: what its steps need to know."""
+
+    def __init__(self, run_dir: Path, slug: str) -> None:
+        self.folder = RunFolder(run_dir)
+        self.spec: PromptSweepSpec = load_spec(self.folder)
+        self.plan: Plan = load_plan(self.folder, self.spec)
+        self.block: ModelBlock = next(b for b in self.plan.blocks if any(t.slug == slug for t in b.trials))
+        self.trial: Trial = next(t for t in self.block.trials if t.slug == slug)
+
+
+@task(name="build-requests", cache_policy=NO_CACHE, persist_result=False)
+def build(work: TrialWork) -> int:
+    """Write down exactly what is going to be asked."""
+    return build_requests(work.folder, work.plan, work.trial)
+
+
+@task(name="generate", cache_policy=NO_CACHE, persist_result=False)
+def generate_draws(work: TrialWork) -> int:
+    """Ask for every draw that is not done yet; return how many requests were sent."""
+    return asyncio.run(_generate(work))
+
+
+async def _generate(work: TrialWork) -> int:
+    execution = work.spec.execution
+    engine = connect(work.folder, work.block, execution)
+    async with progress_artifact(work.trial.slug):
+        generated = await generate(work.folder, work.plan, work.block, work.trial, engine, execution)
+    note_generated(work.folder, work.block, work.trial.slug, generated)
+    return generated.n_sent
+
+
+@task(name="parse", cache_policy=NO_CACHE, persist_result=False)
+def parse(work: TrialWork) -> int:
+    """Read the predictions out of the journal."""
+    return write_predictions(work.folder.trial(work.trial.slug), work.plan, work.trial)
+
+
+@task(name="score", cache_policy=NO_CACHE, persist_result=False)
+def score(work: TrialWork) -> int:
+    """Compare the predictions with the gold answers."""
+    unsupported = work.spec.experiment.unsupported
+    return write_scores(work.folder.trial(work.trial.slug), work.plan, work.trial, unsupported)
+
+
+@task(name="costs", cache_policy=NO_CACHE, persist_result=False)
+def sum_costs(work: TrialWork) -> None:
+    """Add up tokens and seconds."""
+    timings = read_manifest(work.folder).trials[work.trial.slug].timings
+    write_costs(work.folder.trial(work.trial.slug), work.spec.execution.pricing, timings.inference_s)
