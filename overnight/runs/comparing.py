@@ -38,7 +38,7 @@ def compare_trial(folder: RunFolder, slug: str, settings: StatisticsSpec) -> lis
             type=kind,
             temperature=temperature,
             seed=settings.seed,
-            n_resamples=settings.bootstrap_samples,
+            n_resamples=settings.resamples,
             confidence=settings.confidence,
         )
         for temperature, kind in cells

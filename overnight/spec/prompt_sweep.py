@@ -93,8 +93,7 @@ class UnsupportedSpec(Spec):
 class StatisticsSpec(Spec):
     """Settings of the comparisons."""
 
-    bootstrap_samples: PositiveInt = 5000
-    permutation_samples: PositiveInt = 5000
+    resamples: PositiveInt = Field(default=5000, description="of the bootstrap and of the permutation test")
     confidence: Probability = 0.95
     seed: NonNegativeInt = 1337
 
