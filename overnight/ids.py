@@ -74,11 +74,15 @@ def split_custom_id(text: str) -> tuple[str, str, str, float, int, str]:
     if len(fields) != _CUSTOM_ID_FIELDS:
         raise StoreError(f"custom_id {text!r} has {len(fields)} fields, {_CUSTOM_ID_FIELDS} wanted")
     dataset, item_id, condition, temperature, index, item_type = fields
-    return unquote(dataset), unquote(item_id), condition, float(temperature), int(index), item_type
+    return _unescape(dataset), _unescape(item_id), condition, float(temperature), int(index), item_type
 
 
 def _escape(part: str) -> str:
     return quote(part, safe=" !#$&'()*+,-./:;<=>?@[]^_`{}~\"\\", errors="surrogatepass")
+
+
+def _unescape(part: str) -> str:
+    return unquote(part, errors="surrogatepass")
 
 
 def new_run_id() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from overnight.datasets.reading import read_items
 from overnight.datasets.sampling import stratified_sample
 from overnight.errors import StoreError, UsageError
-from overnight.ids import digest
+from overnight.ids import digest, file_digest
 from overnight.planning.trials import datasets_identity
 from overnight.records import Item, ItemType
 from overnight.spec.dataset import DatasetSpec
@@ -36,6 +36,8 @@ def prepare_items(experiment: PromptSweepExperiment) -> Entry:
 
 def _freeze(experiment: PromptSweepExperiment, folder: Path) -> None:
     specs = [spec for spec in experiment.datasets if isinstance(spec, DatasetSpec)]
+    for spec in specs:
+        _require_pinned_content(spec)
     everything = [item for spec in specs for item in read_items(spec)]
     kept = stratified_sample(everything, experiment.limit_items, experiment.sampling.seed)
     if not kept:
@@ -45,6 +47,18 @@ def _freeze(experiment: PromptSweepExperiment, folder: Path) -> None:
         )
     for spec in specs:
         write_items(folder / f"{spec.name}.jsonl", [item for item in kept if item.dataset == spec.name])
+
+
+def _require_pinned_content(spec: DatasetSpec) -> None:
+    """Refuse a file that is not the one its digest names: the entry would hold other questions than its key."""
+    if spec.sha256 is None or not spec.path.is_file():
+        return  # a missing file is said where it is read
+    found = file_digest(spec.path)
+    if found != spec.sha256:
+        raise UsageError(
+            f"dataset {spec.name}: sha256: {spec.sha256} is wanted, {spec.path} has {found}; "
+            "restore the file, or correct the digest"
+        )
 
 
 def write_items(path: Path, items: Iterable[Item]) -> None:

@@ -1,5 +1,6 @@
 """Reading a dataset file into items; a row that cannot be an item is an error with its line."""
 
+import codecs
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -38,23 +39,35 @@ def read_items(spec: DatasetSpec) -> list[Item]:
 
 def _rows(spec: DatasetSpec) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with spec.path.open(encoding="utf-8-sig") as file:
+        with spec.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise UsageError(f"{spec.path}:{number}: not JSON ({error.msg}); one object a line") from None
-                if not isinstance(row, dict):
-                    raise UsageError(f"{spec.path}:{number}: found {line[:40]!r}, wanted a JSON object")
-                yield number, row
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - an editor's mark, no part of the data
+                if line.strip():
+                    yield number, _row(line, f"{spec.path}:{number}")
     except FileNotFoundError:
         raise UsageError(f"{spec.path}: no such file; dataset {spec.name!r} names it") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{spec.path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
         raise UsageError(f"{spec.path}: cannot be read ({error.strerror})") from None
+
+
+def _row(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{where}: byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
+        ) from None
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{where}: not JSON ({error.msg}); one object a line") from None
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, lists thousands deep: no data set has them.
+        raise UsageError(f"{where}: not JSON that can be read ({error}); one object a line") from None
+    if not isinstance(row, dict):
+        raise UsageError(f"{where}: found {text[:40]!r}, wanted a JSON object")
+    return row
 
 
 def _item(spec: DatasetSpec, row: dict[str, Any], where: str) -> Item:
@@ -83,7 +96,7 @@ def _item(spec: DatasetSpec, row: dict[str, Any], where: str) -> Item:
 
 def _text(row: dict[str, Any], key: str, where: str) -> str:
     value = row.get(key)
-    if isinstance(value, int) and key == "id":
+    if isinstance(value, int) and not isinstance(value, bool) and key == "id":
         value = str(value)
     if not isinstance(value, str) or not clean_text(value):
         found = "nothing" if value is None else repr(value)

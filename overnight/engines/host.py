@@ -63,7 +63,7 @@ class HostSettings:
     context_tokens: int  # of each slot
     threads: int
     gpu_layers: int
-    flash_attention: str
+    batch_invariant: str
     startup_timeout_s: float
 
 
@@ -176,7 +176,7 @@ class EngineHost:
             "context_tokens": self.settings.context_tokens,
             "threads": self.settings.threads,
             "gpu_layers": self.settings.gpu_layers,
-            "flash_attention": self.settings.flash_attention,
+            "batch_invariant": self.settings.batch_invariant,
         }
 
     def _load_error(self, code: int, log_start: int, *, timed_out: bool) -> EngineError:

@@ -90,7 +90,7 @@ def expand_trials(spec: PromptSweepSpec) -> tuple[Trial, ...]:
     model, prompt set, top_p, top_k, closed and open limits; temperatures stay inside each trial.
 
     Raises:
-        UsageError: an axis has no value, or two trials are the same.
+        UsageError: an axis has no value, two trials are the same, or two models have one name.
     """
     experiment = spec.experiment
     cells = (
@@ -104,10 +104,21 @@ def expand_trials(spec: PromptSweepSpec) -> tuple[Trial, ...]:
         if trial.slug in trials:
             raise UsageError(f"experiment: trial {trial.slug} stands twice; take one out")
         trials[trial.slug] = trial
+    _require_one_model_per_name(trials.values())
     by_model: dict[str, list[Trial]] = {}
     for trial in trials.values():
         by_model.setdefault(trial.model.name, []).append(trial)
     return tuple(trial for block in by_model.values() for trial in block)
+
+
+def _require_one_model_per_name(trials: Iterable[Trial]) -> None:
+    """Refuse two models of one name: they would be one block, and one of them would answer for both."""
+    models: dict[str, ModelSpec] = {}
+    for trial in trials:
+        if models.setdefault(trial.model.name, trial.model) != trial.model:
+            raise UsageError(
+                f"experiment: two different models are named {trial.model.name!r}; give each a name of its own"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +186,9 @@ def _trial(cell: _Cell, experiment: PromptSweepExperiment) -> Trial:
 def _fingerprint(model: ModelSpec, cell: _Cell, experiment: PromptSweepExperiment) -> str:
     """Return the identity of a trial: everything that can change an answer, and nothing else.
 
-    Out of it on purpose: names (of the model, the prompt set, the dataset), the engine's settings, scoring,
-    statistics and prices. The same trial comes out before the run and from its ``effective_config.yaml``.
+    Out of it on purpose: names of models and prompt sets, the engine's settings, scoring, statistics and prices.
+    A dataset's name is in it, because seeds and samples depend on it. The same trial comes out before the run and
+    from its ``effective_config.yaml``.
     """
     return digest(
         {

@@ -1,9 +1,22 @@
 """Every report of a run, written from its files alone."""
 
+from overnight.report.markdown import run_markdown, trial_markdown
+from overnight.report.page import run_page
+from overnight.report.reading import read_run
+from overnight.report.summary import write_summary
 from overnight.store.files import write_text
 from overnight.store.run_folder import RunFolder
 
 
 def write_reports(folder: RunFolder) -> None:
-    """Write every report of a run."""
-    write_text(folder.aggregate_report, "# to come\n")
+    """Write every report of a run.
+
+    Raises:
+        StoreError: the run has no manifest that can be read.
+    """
+    run = read_run(folder)
+    for trial in run.trials:
+        write_text(folder.trial(trial.slug).report, trial_markdown(run, trial))
+    write_text(folder.aggregate_report, run_markdown(run))
+    write_text(folder.html_report, run_page(run))
+    write_summary(folder.summary, run)

@@ -1,6 +1,7 @@
 """Opening a run: a new folder, or one that goes on."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -72,39 +73,51 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
     names = dataset_names(spec)
     plan = make_plan(spec, load_items([items_path / f"{name}.jsonl" for name in names]))
     require_writable(experiments, plan.bytes_on_disk)
-    for name in names:
-        write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
-    write_json(folder.plan, plan_record(plan))
-    write_text(folder.effective_config, config_text(spec))
-    write_json(folder.overrides, list(options.overrides))
-    now = datetime.now(UTC)
-    # The last write is the commit: a folder without a manifest is not a run.
-    write_manifest(
-        folder,
-        RunManifest(
-            run_id=folder.run_id,
-            kind=spec.kind,
-            name=spec.name,
-            fingerprint=plan.fingerprint,
-            created=now,
-            updated=now,
-            execution=spec.execution.model_dump(mode="json"),
-            environment=describe_environment(),
-            items=dict(
-                seal(folder.path, folder.items(name), rows=sum(item.dataset == name for item in plan.items))
-                for name in names
+    with _left_whole_or_not_at_all(folder.path):
+        for name in names:
+            write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
+        write_json(folder.plan, plan_record(plan))
+        write_text(folder.effective_config, config_text(spec))
+        write_json(folder.overrides, list(options.overrides))
+        now = datetime.now(UTC)
+        # The last write is the commit: a folder without a manifest is not a run.
+        write_manifest(
+            folder,
+            RunManifest(
+                run_id=folder.run_id,
+                kind=spec.kind,
+                name=spec.name,
+                fingerprint=plan.fingerprint,
+                created=now,
+                updated=now,
+                execution=spec.execution.model_dump(mode="json"),
+                environment=describe_environment(),
+                items=dict(
+                    seal(folder.path, folder.items(name), rows=sum(item.dataset == name for item in plan.items))
+                    for name in names
+                ),
+                blocks={
+                    block.model.name: BlockRecord(model=block.model.name, digest=block.model.sha256 or "")
+                    for block in plan.blocks
+                },
+                trials={
+                    trial.slug: TrialRecord(fingerprint=trial.fingerprint, requested=trial.requested())
+                    for trial in plan.trials
+                },
             ),
-            blocks={
-                block.model.name: BlockRecord(model=block.model.name, digest=block.model.sha256 or "")
-                for block in plan.blocks
-            },
-            trials={
-                trial.slug: TrialRecord(fingerprint=trial.fingerprint, requested=trial.requested())
-                for trial in plan.trials
-            },
-        ),
-    )
+        )
     return folder
+
+
+@contextlib.contextmanager
+def _left_whole_or_not_at_all(path: Path) -> Iterator[None]:
+    """Make a folder, and take it away again where the block fails: a full disk leaves no half a run."""
+    path.mkdir()
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dict[str, Any]] = ()) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from overnight.errors import StoreError
 from overnight.ids import custom_id, temperature_label
@@ -77,10 +77,15 @@ def write_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> int:
             "run the poll step to its end first"
         )
     with folder.journal.open("rb") as journal, atomic_writer(folder.predictions) as file:
-        table = csv.writer(file, lineterminator="\n")
+        table = csv.writer(_UnixLines(file), lineterminator="\r\n")
         table.writerow(PREDICTION_COLUMNS)
         for name, item, arm, sample_index in planned:
             row = _row_at(journal, offsets[name])
+            if row.get("trial") != trial.slug:
+                raise StoreError(
+                    f"{folder.journal}: the row of {name} is of trial {row.get('trial')}, wanted {trial.slug}; "
+                    "restore the file"
+                )
             prompt, completion = row["prompt_tokens"], row["completion_tokens"]
             table.writerow(
                 [
@@ -113,7 +118,7 @@ def write_scores(folder: TrialFolder, plan: Plan, trial: Trial, unsupported: Uns
     rule = UnsupportedRule(**unsupported.model_dump())
     n_rows = 0
     with atomic_writer(folder.scores) as file:
-        table = csv.writer(file, lineterminator="\n")
+        table = csv.writer(_UnixLines(file), lineterminator="\r\n")
         table.writerow(SCORE_COLUMNS)
         for _, group in groupby(_predictions(folder, plan, trial), key=lambda pair: (pair[0].item.key, pair[0].arm)):
             scored = [
@@ -156,6 +161,20 @@ def _table(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
             yield from table
     except FileNotFoundError:
         raise StoreError(f"{path}: no such file; run the step that writes it first") from None
+
+
+class _UnixLines:
+    """Ends rows in ``\\n`` where the table was told ``\\r\\n``.
+
+    Before Python 3.13 a table quotes a carriage return only if its own rows end in one; unquoted, it would cut
+    a reply in two rows.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def _draws(plan: Plan, trial: Trial) -> Iterator[tuple[str, Item, Arm, int]]:

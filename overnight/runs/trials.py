@@ -51,7 +51,7 @@ def host_settings(block: ModelBlock, weights: Path, execution: Execution) -> Hos
         context_tokens=block.context_tokens,
         threads=engine.threads or physical_cores(),
         gpu_layers=engine.gpu_layers,
-        flash_attention=engine.flash_attention,
+        batch_invariant=engine.batch_invariant,
         startup_timeout_s=engine.startup_timeout_s,
     )
 

@@ -9,7 +9,7 @@ from overnight.errors import UsageError
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_set import PromptSet
-from overnight.spec.reading import read_mapping, read_text, validate
+from overnight.spec.reading import expanded_text, read_mapping, read_text, validate
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -52,7 +52,7 @@ class ConfigRoot:
             file = value.get(arm)
             if not isinstance(file, str):
                 raise UsageError(f"{path}: {arm}: found {file!r}, wanted the name of a text file")
-            value[arm] = _prompt_text(path.parent / file, f"the {arm} prompt of {name!r}")
+            value[arm] = _prompt_text(path.parent / expanded_text(file), f"the {arm} prompt of {name!r}")
         spec = validate(PromptSet, value, path)
         _same_name(spec.name, path)
         return spec

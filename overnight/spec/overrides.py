@@ -61,6 +61,6 @@ class Overrides:
             raise UsageError(f"--set {assignment}: wanted key=value, e.g. --set execution.parts_per_dataset=2")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise UsageError(f"--set {assignment}: the value is not valid YAML") from None
         self.set(key.strip(), value, "--set")

@@ -5,9 +5,9 @@ resume. The same type holds what a person writes (names of models, prompt sets a
 (those names replaced by what they stand for), so that a run's ``effective_config.yaml`` is itself a sweep.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from overnight.records import Condition
 from overnight.spec.base import Name, Spec
@@ -15,7 +15,16 @@ from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_set import PromptSet
 
+
+def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"a value stands twice in {list(values)!r}; take one out")
+    return values
+
+
 Temperature = Annotated[float, Field(ge=0, le=5)]
+# Arms of one trial: a temperature that stood twice would be an arm that is asked, and scored, twice.
+Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(_no_repeats)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 TopK = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -40,7 +49,7 @@ class Defaults(Spec):
 
     model: Name | ModelSpec | None = None
     prompt_set: Name | PromptSet | None = None
-    temps: tuple[Temperature, ...] = Field(default=(0.0,), min_length=1)
+    temps: Temperatures = (0.0,)
     top_p: TopP = 1.0
     top_k: TopK = Field(default=50, description="0 means no limit")
     max_new_tokens: MaxNewTokens = MaxNewTokens()
@@ -51,17 +60,15 @@ class Sweep(Spec):
 
     models: tuple[Name | ModelSpec, ...] | None = Field(default=None, min_length=1)
     prompt_sets: tuple[Name | PromptSet, ...] | None = Field(default=None, min_length=1)
-    temps: tuple[Temperature, ...] | None = Field(default=None, min_length=1)
+    temps: Temperatures | None = None
     top_p: tuple[TopP, ...] | None = Field(default=None, min_length=1)
     top_k: tuple[TopK, ...] | None = Field(default=None, min_length=1)
     max_new_tokens: MaxNewTokensAxis = MaxNewTokensAxis()
 
-    @field_validator("temps", "top_p", "top_k", "models", "prompt_sets")
+    @field_validator("top_p", "top_k", "models", "prompt_sets")
     @classmethod
-    def _no_repeats(cls, values: tuple[object, ...] | None) -> tuple[object, ...] | None:
-        if values is not None and len({repr(value) for value in values}) < len(values):
-            raise ValueError(f"a value stands twice in {list(values)!r}; take one out")
-        return values
+    def _distinct(cls, values: tuple[object, ...] | None) -> tuple[object, ...] | None:
+        return None if values is None else _no_repeats(values)
 
 
 class ExplicitTrial(Spec):
@@ -69,7 +76,7 @@ class ExplicitTrial(Spec):
 
     model: Name | ModelSpec | None = None
     prompt_set: Name | PromptSet | None = None
-    temps: tuple[Temperature, ...] | None = Field(default=None, min_length=1)
+    temps: Temperatures | None = None
     top_p: TopP | None = None
     top_k: TopK | None = None
     max_new_tokens: MaxNewTokens | None = None
@@ -136,9 +143,10 @@ class EngineSettings(Spec):
     )
     threads: PositiveInt | None = Field(default=None, description="null: the physical cores there are")
     gpu_layers: int = Field(default=-1, ge=-1, description="-1: all that the engine can place")
-    flash_attention: Literal["auto", "on", "off"] = Field(
+    batch_invariant: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="auto: off without a GPU, where it would make greedy answers depend on the batch",
+        description="on: an answer does not depend on what else is in the batch or in the prefix cache, for "
+        "about a tenth of the speed; auto: on without a GPU, where it can be had",
     )
     startup_timeout_s: float = Field(default=300, gt=0)
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from overnight.errors import UsageError
 
@@ -65,7 +66,8 @@ def read_mapping(path: Path, what: str, *, expand: bool = True) -> dict[str, Any
         mark = error.problem_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise UsageError(f"{path}{where}: {error.problem or 'not valid YAML'}; correct the YAML") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: a value that looks like a date and is none, such as 2024-13-45.
         raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(value, dict):
         found = "nothing" if value is None else f"a {type(value).__name__}"
@@ -73,9 +75,14 @@ def read_mapping(path: Path, what: str, *, expand: bool = True) -> dict[str, Any
     return _expanded(value) if expand else value
 
 
+def expanded_text(text: str) -> str:
+    """Return a text with its environment variables and a leading ``~`` replaced."""
+    return os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111 - not only paths
+
+
 def _expanded(value: Any) -> Any:
     if isinstance(value, str):
-        return os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 - not only paths
+        return expanded_text(value)
     if isinstance(value, list):
         return [_expanded(part) for part in value]
     if isinstance(value, dict):
@@ -103,7 +110,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     # An unknown key first: it is often the cause of what else is missing.
     problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
-    location = [part for part in first["loc"] if not _is_union_branch(part)]
+    location = _location(first)
     key = ".".join(str(part) for part in location) or "(top level)"
     if first["type"] == "extra_forbidden":
         known = _known_keys(model, location[:-1])
@@ -115,15 +122,26 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     elif first["type"] == "value_error":
         text = f"{key}: {first['ctx']['error']}"
     else:
-        found = _short(first["input"])
-        text = f"{key}: found {found}, wanted {first['msg'][0].lower()}{first['msg'][1:]}"
-    more = len({tuple(p["loc"]) for p in problems}) - 1
+        wanted = first["msg"].removeprefix("Input should be ")
+        text = f"{key}: found {_short(first['input'])}, wanted {wanted[0].lower()}{wanted[1:]}"
+    more = len({tuple(_location(problem)) for problem in problems}) - 1
     return text + (f" (and {more} more)" if more else "")
 
 
 def _short(value: Any, limit: int = 60) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def _location(problem: ErrorDetails) -> list[int | str]:
+    """Return where in the file a problem is; an unknown key is a part of the file, whatever it looks like."""
+    is_unknown_key = problem["type"] == "extra_forbidden"
+    last = len(problem["loc"]) - 1
+    return [
+        part
+        for place, part in enumerate(problem["loc"])
+        if not _is_union_branch(part) or (is_unknown_key and place == last)
+    ]
 
 
 def _is_union_branch(part: int | str) -> bool:

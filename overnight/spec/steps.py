@@ -39,8 +39,8 @@ class StepRange(Spec):
         if only and (first or last):
             raise UsageError("--only-step stands alone; leave out --from-step and --to-step")
         chosen = cls(
-            first=_step(only or first, "--from-step") or Step.PREPARE,
-            last=_step(only or last, "--to-step") or Step.REPORT,
+            first=_step(only or first, "--only-step" if only else "--from-step") or Step.PREPARE,
+            last=_step(only or last, "--only-step" if only else "--to-step") or Step.REPORT,
         )
         if ORDER.index(chosen.first) > ORDER.index(chosen.last):
             raise UsageError(f"--from-step {chosen.first} comes after --to-step {chosen.last}; swap them")

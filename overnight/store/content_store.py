@@ -16,8 +16,9 @@ from typing import Any
 
 import platformdirs
 from filelock import FileLock
+from pydantic import ValidationError
 
-from overnight.errors import StoreError
+from overnight.errors import StoreError, UsageError
 from overnight.ids import digest
 from overnight.store.files import read_json, write_json
 from overnight.store.manifest import Artifact, broken_seals, seal
@@ -53,11 +54,17 @@ class ContentStore:
         An entry whose files are missing or changed is thrown away and built again.
 
         Raises:
+            UsageError: the store's folder cannot be made.
             Whatever ``build`` raises; nothing is kept then.
         """
         key = digest(identity)
         path = self.root / self.kind / key[:2] / key
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{path.parent}: cannot be made ({error.strerror}); name another cache folder in OVERNIGHT_CACHE_DIR"
+            ) from None
         with FileLock(path.parent / f".{key}.lock"):
             if _is_whole(path):
                 return Entry(path, key, was_cached=True)
@@ -79,6 +86,7 @@ class ContentStore:
 def _is_whole(path: Path) -> bool:
     try:
         files = read_json(path / _MANIFEST)["files"]
-    except StoreError:
-        return False
-    return not broken_seals(path, {name: Artifact(**value) for name, value in files.items()})
+        artifacts = {name: Artifact(**value) for name, value in files.items()}
+    except (StoreError, KeyError, TypeError, AttributeError, ValidationError):
+        return False  # missing, torn or written by somebody else: made anew
+    return not broken_seals(path, artifacts)

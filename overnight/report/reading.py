@@ -1,0 +1,287 @@
+"""From the files of a run to one value that every report is written from."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from overnight.errors import OvernightError, StoreError
+from overnight.ids import item_key, number_label, text_digest
+from overnight.records import Condition, ItemType
+from overnight.report.results import (
+    Cell,
+    Costs,
+    DatasetItems,
+    Example,
+    McNemarRow,
+    MetricRow,
+    PromptText,
+    RunReport,
+    TokenSums,
+    TrialReport,
+)
+from overnight.report.tallies import Draws, excerpt, score_datasets, tally_draws
+from overnight.runs.comparing import SCHEMA_VERSION as SIGNIFICANCE_VERSION
+from overnight.spec.reading import read_mapping
+from overnight.store.files import read_json
+from overnight.store.manifest import RunManifest, TrialRecord, TrialState, read_manifest
+from overnight.store.run_folder import RunFolder, TrialFolder
+
+EXAMPLES_PER_TRIAL = 200
+EXAMPLES_PER_RUN = 2000  # a page of more than that is slow to open
+_FEWEST_EXAMPLES = 10
+
+T = TypeVar("T")
+
+
+def read_run(folder: RunFolder) -> RunReport:
+    """Return what the files of a run say; tables that are missing are named with the reason.
+
+    Raises:
+        StoreError: the run has no manifest that can be read.
+    """
+    manifest = read_manifest(folder)
+    notes: dict[str, str] = {}
+    plan = _attempt(lambda: _mapping(read_json(folder.plan)), {}, folder.plan, notes)
+    config = _attempt(
+        lambda: read_mapping(folder.effective_config, "the configuration of the run", expand=False),
+        {},
+        folder.effective_config,
+        notes,
+    )
+    slugs = _slugs(manifest, plan)
+    n_examples = max(_FEWEST_EXAMPLES, min(EXAMPLES_PER_TRIAL, EXAMPLES_PER_RUN // max(1, len(slugs))))
+    labels = trial_labels({slug: manifest.trials[slug].requested for slug in slugs})
+    prompts = _prompt_texts(config)
+    trials = [
+        _read_trial(folder.trial(slug), manifest.trials[slug], labels[slug], prompts, n_examples) for slug in slugs
+    ]
+    counted = {path: _attempt(partial(_count_items, path), None, path, notes) for path in map(folder.path.joinpath, manifest.items)}
+    items = {path: dataset for path, dataset in counted.items() if dataset is not None}
+    return RunReport(
+        run_id=manifest.run_id,
+        name=manifest.name,
+        description=str(config.get("description") or ""),
+        state=manifest.state,
+        error=manifest.error,
+        created=manifest.created,
+        updated=manifest.updated,
+        fingerprint=manifest.fingerprint,
+        environment=manifest.environment,
+        execution=manifest.execution,
+        blocks=tuple(manifest.blocks.values()),
+        items=tuple(items.values()),
+        detectable=plan.get("smallest_detectable_difference_em") or {},
+        trials=_with_questions(trials, items),
+        notes=tuple(notes.values()),
+    )
+
+
+def trial_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return a short name of each trial: its prompt set, and of the other settings those that vary."""
+    parts = {slug: _label_parts(settings) for slug, settings in requested.items()}
+    varying = {key for key in next(iter(parts.values()), {}) if len({part[key] for part in parts.values()}) > 1}
+    labels = {
+        slug: " ".join(text for key, text in part.items() if key == "prompt_set" or key in varying)
+        for slug, part in parts.items()
+    }
+    counts = Counter(labels.values())
+    return {slug: f"{label} {slug[-8:]}" if counts[label] > 1 else label for slug, label in labels.items()}
+
+
+def _label_parts(settings: Mapping[str, Any]) -> dict[str, str]:
+    limits = settings["max_new_tokens"]
+    return {
+        "model": str(settings["model"]),
+        "prompt_set": str(settings["prompt_set"]),
+        "top_p": f"top-p {number_label(settings['top_p'])}",
+        "top_k": f"top-k {settings['top_k']}",
+        "max_new_tokens": f"limit {limits['closed']}/{limits['open']}",
+    }
+
+
+def _slugs(manifest: RunManifest, plan: Mapping[str, Any]) -> list[str]:
+    """Return the trials in the order of the plan; those that it does not have come last."""
+    planned = [trial["slug"] for block in plan.get("blocks", ()) for trial in block["trials"]]
+    return sorted(manifest.trials, key=lambda slug: planned.index(slug) if slug in planned else len(planned))
+
+
+def _read_trial(
+    folder: TrialFolder,
+    record: TrialRecord,
+    label: str,
+    prompts: Mapping[str, str],
+    n_examples: int,
+) -> TrialReport:
+    missing: dict[str, str] = {}
+    reason = _why_missing(record)
+    significance = _attempt(lambda: _significance(folder.significance), ({}, ()), folder.significance, missing, reason)
+    costs = _attempt(lambda: _costs(folder.costs), None, folder.costs, missing, reason)
+    scores = _attempt(lambda: score_datasets(folder), (), folder.scores, missing, reason)
+    draws = _attempt(
+        lambda: tally_draws(folder, n_examples=n_examples),
+        Draws(arms=(), examples=(), n_by_outcome={}),
+        folder.predictions,
+        missing,
+        reason,
+    )
+    return TrialReport(
+        slug=folder.slug,
+        label=label,
+        state=record.state,
+        error=record.error,
+        requested=record.requested,
+        effective=record.effective,
+        counts=record.counts,
+        started=record.timings.started,
+        ended=record.timings.ended,
+        inference_s=record.timings.inference_s,
+        prompts=tuple(
+            PromptText(
+                condition=Condition(condition),
+                text=prompts.get(digest),
+                sha256=digest,
+            )
+            for condition, digest in record.requested.get("prompt_digests", {}).items()
+        ),
+        statistics=significance[0],
+        cells=significance[1],
+        costs=costs,
+        arms=draws.arms,
+        dataset_scores=scores,
+        examples=draws.examples,
+        n_examples_in_all=sum(draws.n_by_outcome.values()),
+        n_by_outcome=draws.n_by_outcome,
+        missing=missing,
+    )
+
+
+def _why_missing(record: TrialRecord) -> str:
+    if record.state is TrialState.PLANNED:
+        return "the trial never began"
+    if record.error:
+        return f"the trial is {record.state.value}: {record.error}"
+    if record.state in (TrialState.RUNNING, TrialState.STOPPED):
+        return f"the trial is {record.state.value}"
+    return "the step that writes it was not run"
+
+
+def _attempt(
+    read: Callable[[], T], instead: T, path: Path, reasons: dict[str, str], why_missing: str | None = None
+) -> T:
+    """Return what a file says, or ``instead``; then the reason stands in ``reasons`` under the file's name."""
+    try:
+        if path.exists():
+            return read()
+        reasons[path.name] = why_missing or f"{path.name} is missing"
+    except OvernightError as error:
+        reasons[path.name] = str(error).replace(f"{path.parent}/", "")
+    except (KeyError, TypeError, ValueError) as error:
+        reasons[path.name] = f"{path.name} cannot be read ({type(error).__name__}: {error})"
+    return instead
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"found a {type(value).__name__}, wanted an object")
+    return value
+
+
+def _significance(path: Path) -> tuple[dict[str, Any], tuple[Cell, ...]]:
+    value = _mapping(read_json(path))
+    if value["schema_version"] != SIGNIFICANCE_VERSION:
+        raise StoreError(
+            f"{path}: schema_version {value['schema_version']!r}, this version reads {SIGNIFICANCE_VERSION}; "
+            "run the stats step again"
+        )
+    cells = [
+        Cell(
+            temperature=float(temperature),
+            type=ItemType(kind),
+            metrics=tuple(_metric(name, row) for name, row in cell["metrics"].items()),
+            mcnemar=_mcnemar(cell["mcnemar"]) if cell["mcnemar"] else None,
+        )
+        for temperature, kinds in value["results"].items()
+        for kind, cell in kinds.items()
+    ]
+    return value["stats_config"], tuple(sorted(cells, key=lambda cell: (cell.temperature, cell.type)))
+
+
+def _metric(name: str, row: Mapping[str, Any]) -> MetricRow:
+    same = {key: row[key] for key in MetricRow.__slots__ if key not in ("metric", "delta", "ci_low", "ci_high")}
+    low, high = row["ci"]
+    return MetricRow(metric=name, delta=row["delta_mean"], ci_low=low, ci_high=high, **same)
+
+
+def _mcnemar(row: Mapping[str, Any]) -> McNemarRow:
+    return McNemarRow(**{key: row[key] for key in McNemarRow.__slots__})
+
+
+def _costs(path: Path) -> Costs:
+    value = _mapping(read_json(path))
+    return Costs(
+        total=_tokens(value),
+        by_condition={Condition(name): _tokens(sums) for name, sums in value["by_condition"].items()},
+        pricing=value["pricing"],
+    )
+
+
+def _tokens(sums: Mapping[str, Any]) -> TokenSums:
+    return TokenSums(**{key: sums[key] for key in TokenSums.__slots__})
+
+
+def _count_items(path: Path) -> DatasetItems:
+    counts: Counter[bool] = Counter()
+    first: Mapping[str, Any] | None = None
+    for row in _item_rows([path]):
+        first = first or row
+        counts[not row["answers"]] += 1
+    if first is None:
+        raise StoreError(f"{path}: no items in it")
+    return DatasetItems(
+        dataset=first["dataset"],
+        type=ItemType(first["type"]),
+        n_items=counts.total(),
+        n_unanswerable=counts[True],
+    )
+
+
+def _item_rows(paths: Iterable[Path]) -> Iterator[Mapping[str, Any]]:
+    for path in paths:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+
+
+def _with_questions(trials: Sequence[TrialReport], paths: Iterable[Path]) -> tuple[TrialReport, ...]:
+    """Return the trials with the questions of their examples; the items are read once, one at a time."""
+    wanted = {example.item_key for trial in trials for example in trial.examples}
+    asked: dict[str, dict[str, Any]] = {}
+    for row in _item_rows(paths):
+        key = item_key(row["dataset"], row["item_id"])
+        if key in wanted:
+            asked[key] = {
+                "question": excerpt(row["question"]),
+                "context": None if row["context"] is None else excerpt(row["context"]),
+                "answers": tuple(excerpt(answer) for answer in row["answers"]),
+            }
+
+    def complete(example: Example) -> Example:
+        return replace(example, **asked.get(example.item_key, {}))
+
+    return tuple(replace(trial, examples=tuple(map(complete, trial.examples))) for trial in trials)
+
+
+def _prompt_texts(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the system prompts that stand in a resolved sweep, by their digests."""
+    experiment = config.get("experiment") or {}
+    sets = [
+        (experiment.get("defaults") or {}).get("prompt_set"),
+        *((experiment.get("sweep") or {}).get("prompt_sets") or ()),
+        *(trial.get("prompt_set") for trial in experiment.get("trials") or ()),
+    ]
+    texts = [s[arm.value] for s in sets if isinstance(s, dict) for arm in Condition]
+    return {text_digest(text): text for text in texts}

@@ -1,0 +1,79 @@
+"""``summary.csv``: every comparison of a run, one row each, with numbers as they were computed."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from overnight.ids import temperature_label
+from overnight.report.results import Cell, MetricRow, RunReport, TrialReport
+from overnight.store.files import atomic_writer
+
+COLUMNS = (
+    "trial",
+    "model",
+    "prompt_set",
+    "top_p",
+    "top_k",
+    "max_new_tokens_closed",
+    "max_new_tokens_open",
+    "state",
+    "temperature",
+    "type",
+    "metric",
+    "n_pairs",
+    "n_unpaired",
+    "n_half_defined",
+    "n_undefined",
+    "pairing_rate",
+    "mean_control",
+    "mean_treatment",
+    "delta",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "q_value",
+    "mcnemar_b",
+    "mcnemar_c",
+    "odds_ratio",
+    "odds_ratio_low",
+    "odds_ratio_high",
+    "undefined_because",
+)
+
+
+def write_summary(path: Path, run: RunReport) -> None:
+    """Write the table; a trial without comparisons has one row that says its state, a missing value is empty."""
+    with atomic_writer(path) as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        for trial in run.trials:
+            table.writerows(_rows(trial))
+
+
+def _rows(trial: TrialReport) -> Iterator[dict[str, object]]:
+    limits = trial.requested["max_new_tokens"]
+    same: dict[str, object] = {
+        "trial": trial.slug,
+        "model": trial.model,
+        "prompt_set": trial.prompt_set,
+        "top_p": trial.requested["top_p"],
+        "top_k": trial.requested["top_k"],
+        "max_new_tokens_closed": limits["closed"],
+        "max_new_tokens_open": limits["open"],
+        "state": trial.state.value,
+    }
+    if not trial.cells:
+        yield same
+    for cell in trial.cells:
+        for row in cell.metrics:
+            yield same | _numbers(cell, row)
+
+
+def _numbers(cell: Cell, row: MetricRow) -> dict[str, object]:
+    numbers: dict[str, object] = {name: getattr(row, name) for name in MetricRow.__slots__}
+    numbers |= {"temperature": temperature_label(cell.temperature), "type": cell.type.value}
+    if row.metric == "em" and cell.mcnemar:
+        test = cell.mcnemar
+        numbers |= {"mcnemar_b": test.b, "mcnemar_c": test.c}
+        numbers |= {name: getattr(test, name) for name in ("odds_ratio", "odds_ratio_low", "odds_ratio_high")}
+    return numbers

@@ -1,0 +1,104 @@
+"""The verdict of a run in plain words, computed from its comparisons."""
+
+from dataclasses import dataclass
+
+from overnight.report.results import Cell, MetricRow, RunReport, TrialReport
+from overnight.report.wording import (
+    TRUNCATED_TOO_OFTEN,
+    confidence,
+    counted,
+    interval,
+    metric_name,
+    percent,
+    points,
+    probability,
+)
+from overnight.store.manifest import TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A comparison and where it was made."""
+
+    trial: TrialReport
+    cell: Cell
+    row: MetricRow
+
+
+def comparisons(run: RunReport) -> list[Placed]:
+    """Return every comparison of a run, in the order of its trials."""
+    return [Placed(trial, cell, row) for trial in run.trials for cell in trial.cells for row in cell.metrics]
+
+
+def verdict(run: RunReport) -> str:
+    """Return one paragraph: what was shown, or what could not have been."""
+    sentences = [_what_was_shown(run), *_caveats(run)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _what_was_shown(run: RunReport) -> str:
+    tested = [placed for placed in comparisons(run) if placed.row.q_value is not None]
+    if not tested:
+        return "No comparison could be made: no trial has been scored in both arms."
+    shown = [placed for placed in tested if placed.row.is_shown]
+    if not shown:
+        return (
+            f"No difference could be shown: none of {counted(len(tested), 'comparison')} in exact match or token F1 has q "
+            f"below 0.05. {_power(run)}"
+        )
+    better = sum((placed.row.delta or 0) > 0 for placed in shown)
+    best = max(shown, key=lambda placed: abs(placed.row.delta or 0))
+    row = best.row
+    return (
+        f"{len(shown)} of {counted(len(tested), 'comparison')} in exact match or token F1 {_has(len(shown))} q below 0.05: "
+        f"the treatment is better in {better} and worse in {len(shown) - better}. The largest difference is in "
+        f"{metric_name(row.metric)} on {best.cell.type.value} items ({best.trial.arm_label(best.cell.temperature)}): "
+        f"{percent(row.mean_control)} % with the control prompt, {percent(row.mean_treatment)} % with the treatment, "
+        f"a difference of {points(row.delta)} points ({confidence((best.trial,))} interval {interval(row)}, "
+        f"q {probability(row.q_value)}, {counted(row.n_pairs, 'pair')})."
+    )
+
+
+def _power(run: RunReport) -> str:
+    sizes: dict[str, int] = {}
+    for dataset in run.items:
+        sizes[dataset.type.value] = sizes.get(dataset.type.value, 0) + dataset.n_items
+    sentences = []
+    for kind, smallest in run.detectable.items():
+        items = f"{sizes[kind]:,} {kind} items" if kind in sizes else f"the {kind} items"
+        if smallest is None:
+            sentences.append(
+                f"With {items} no difference could have been detected with 80 % power, "
+                "if the prompts differ on a fifth of the items."
+            )
+        else:
+            sentences.append(
+                f"With {items} the smallest difference in exact match that could be detected with 80 % power is about "
+                f"{percent(smallest)} points, if the prompts differ on a fifth of the items."
+            )
+    return " ".join(sentences)
+
+
+def _caveats(run: RunReport) -> list[str]:
+    sentences = []
+    if run.is_dry_run:
+        sentences.append("This was a dry run with synthetic answers: none of this is about a model.")
+    if run.unfinished:
+        failed = sum(trial.state is TrialState.FAILED for trial in run.unfinished)
+        sentences.append(
+            f"{len(run.unfinished)} of {counted(len(run.trials), 'trial')} {_has(len(run.unfinished))} not ended well"
+            + (f" ({failed} failed)." if failed else ".")
+        )
+    cut = [trial for trial in run.trials if (trial.truncated_share or 0) > TRUNCATED_TOO_OFTEN]
+    if cut:
+        worst = max(cut, key=lambda trial: trial.truncated_share or 0)
+        sentences.append(
+            f"In {counted(len(cut), 'trial')} more than {TRUNCATED_TOO_OFTEN:.0%} of the replies were cut off at the token "
+            f"limit (at most {percent(worst.truncated_share)} %, in {worst.label}); a longer limit may change the "
+            "result.".replace("10%", "10 %")
+        )
+    return sentences
+
+
+def _has(number: int) -> str:
+    return "has" if number == 1 else "have"

@@ -1,0 +1,197 @@
+"""Numbers and settings in words: the same ones in Markdown, on the page and in the figures."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from overnight.records import FinishReason
+from overnight.report.results import McNemarRow, MetricRow, Reply, RunReport, TrialReport
+
+MINUS = "\u2212"
+ARROW = "\u2192"
+METRIC_NAMES = {
+    "em": "exact match",
+    "f1": "token F1",
+    "abstain_rate": "abstention",
+    "false_answer_rate": "false answers",
+    "unsupported_rate": "unsupported answers",
+}
+TRUNCATED_TOO_OFTEN = 0.1
+NOT_AVAILABLE = "n/a"
+_CHARS_OF_A_DIGEST = 12
+_GIB = 1 << 30
+
+DRY_RUN = (
+    "DRY RUN: no model was loaded. The answers are synthetic, so every number below says something about the "
+    "machinery and nothing about a model."
+)
+HOW_TO_READ = (
+    "A difference is treatment minus control over the items that both arms answered, in percentage points; its "
+    "interval says how far chance in the choice of items can move it, and an interval that holds 0 leaves open "
+    "which prompt is better.",
+    "q is the p-value after allowing for the number of comparisons in the whole run: below 0.05 the difference is "
+    "called shown, and neither a larger q nor an interval of width 0 (no item differed) says that the prompts are "
+    "equal.",
+    "Compare arms only where few replies are truncated and nearly all items are paired, because an answer that was "
+    "cut off or lost says little about the prompt.",
+)
+
+
+def metric_name(metric: str) -> str:
+    """Return what a metric is called."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """Return a share in percent without its sign, or nothing where there is none."""
+    return "" if share is None else _signed(f"{100 * share:.{decimals}f}")
+
+
+def points(difference: float | None) -> str:
+    """Return a difference of shares in percentage points with its sign, or nothing where there is none."""
+    if difference is None:
+        return ""
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if float(text) == 0 else _signed(text)
+
+
+def interval(row: MetricRow) -> str:
+    """Return the interval of a difference, or nothing where there is none."""
+    return f"{points(row.ci_low)} to {points(row.ci_high)}" if row.ci_low is not None and row.ci_high is not None else ""
+
+
+def probability(p: float | None) -> str:
+    """Return a p- or q-value with two significant digits, or nothing where there is none."""
+    return "" if p is None else f"{p:#.2g}"
+
+
+def decimal(value: float | None, decimals: int = 1) -> str:
+    """Return a number with its thousands apart, or nothing where there is none."""
+    return "" if value is None else _signed(f"{value:,.{decimals}f}")
+
+
+def count(value: int | None) -> str:
+    """Return a whole number with its thousands apart, or nothing where there is none."""
+    return "" if value is None else f"{value:,}"
+
+
+def usd(value: float | None) -> str:
+    """Return an amount in US dollars, or nothing where there is none."""
+    return "" if value is None else f"${value:,.4f}"
+
+
+def moment(value: datetime | None) -> str:
+    """Return a time to the second, or nothing where there is none."""
+    return "" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def change(row: MetricRow | None) -> str:
+    """Return a comparison in one line: ``25.0 -> 33.3 (+8.3, -10.0 to 25.0; q 0.50)``."""
+    if row is None:
+        return ""
+    if row.delta is None:
+        return not_available(row.undefined_because)
+    inside = ", ".join(text for text in (points(row.delta), interval(row)) if text)
+    q = f"; q {probability(row.q_value)}" if row.q_value is not None else ""
+    return f"{percent(row.mean_control)} {ARROW} {percent(row.mean_treatment)} ({inside}{q})"
+
+
+def odds_ratio(row: McNemarRow) -> str:
+    """Return the odds ratio with its interval; no upper bound is said as such."""
+    high = "unbounded" if row.odds_ratio_high is None else decimal(row.odds_ratio_high, 2)
+    return f"{decimal(row.odds_ratio, 2)} ({decimal(row.odds_ratio_low, 2)} to {high})"
+
+
+def verdict_of(reply: Reply) -> str:
+    """Return how a reply was scored."""
+    if reply.em is None:
+        return "not scored"
+    if reply.n_samples > 1:
+        parts = [f"right in {percent(reply.em, 0)} % of {reply.n_samples} draws, the first is shown"]
+    else:
+        parts = ["right" if reply.em else "wrong"]
+    parts.append(f"F1 {percent(reply.f1, 0)} %")
+    if reply.abstain_rate and reply.n_samples == 1:
+        parts.append("abstains")
+    if reply.finish_reason == FinishReason.LENGTH:
+        parts.append("cut off at the token limit")
+    return ", ".join(parts)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def tick(difference: float) -> str:
+    """Return a difference as it stands on an axis."""
+    return _signed(f"{100 * difference:+g}") if difference else "0"
+
+
+def place(difference: float, limit: float) -> str:
+    """Return where a difference stands on an axis of 380 units from 20, which ends at ``limit`` on both sides."""
+    return f"{210 + 190 * difference / limit:.1f}"
+
+
+def not_available(reason: str | None = None) -> str:
+    """Return why there is no value."""
+    return f"{NOT_AVAILABLE} ({reason})" if reason else NOT_AVAILABLE
+
+
+def setting(key: str, value: Any) -> str:
+    """Return the value of a setting, digests by their first digits."""
+    if value is None:
+        return NOT_AVAILABLE
+    if key.endswith("digest"):
+        return str(value)[:_CHARS_OF_A_DIGEST]
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {setting(f'{key}.{name}', part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(setting(key, part) for part in value) or "none"
+    return str(value)
+
+
+def short_digest(digest: str) -> str:
+    """Return the first digits of a digest."""
+    return digest[:_CHARS_OF_A_DIGEST]
+
+
+def confidence(trials: tuple[TrialReport, ...]) -> str:
+    """Return how wide the intervals of some trials are: ``95 %``."""
+    levels = {trial.statistics["confidence"] for trial in trials if "confidence" in trial.statistics}
+    return " or ".join(f"{100 * level:g} %" for level in sorted(levels)) or "confidence"
+
+
+def environment_rows(run: RunReport) -> list[tuple[str, str]]:
+    """Return on what a run ran, line by line."""
+    env = run.environment
+    git = env.get("git") or {}
+    commit = git.get("commit")
+    changed = {True: ", with changes", False: "", None: ", changes unknown"}[git.get("changed")]
+    gpus = env.get("gpus")
+    return [
+        ("processor", f"{env.get('cpu') or NOT_AVAILABLE}, {env.get('cores') or NOT_AVAILABLE} cores"),
+        ("memory", _gib(env.get("memory_bytes"))),
+        (
+            "GPU",
+            "; ".join(f"{g['name']}, {_gib(g['memory_bytes'])}, driver {g['driver']}" for g in gpus)
+            if gpus
+            else "none found",
+        ),
+        ("system", str(env.get("system") or NOT_AVAILABLE)),
+        ("Python", str(env.get("python") or NOT_AVAILABLE)),
+        (
+            "packages",
+            ", ".join(f"{name} {version}" for name, version in (env.get("packages") or {}).items() if version)
+            or NOT_AVAILABLE,
+        ),
+        ("git commit", f"{commit}{changed}" if commit else not_available("not run from a repository")),
+    ]
+
+
+def _gib(n_bytes: float | None) -> str:
+    return NOT_AVAILABLE if n_bytes is None else f"{n_bytes / _GIB:.1f} GiB"
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", MINUS)
