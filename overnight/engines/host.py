@@ -4,6 +4,7 @@ The host is a child process. While it lives, ``<run>/engines/<model>.json`` says
 trial reaches it by that file and needs no live object; what it prints goes to ``<model>.log`` beside it.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -22,6 +23,7 @@ from overnight.store.files import read_json, write_json
 
 _FAILED_LOADS_IN_A_ROW = 3
 _LEAVE_S = 10.0
+_LOOK_S = 0.5
 _OUT_OF_MEMORY_SIGNS = ("failed to allocate", "out of memory", "cannot allocate memory", "std::bad_alloc")
 
 
@@ -113,8 +115,9 @@ class EngineHost:
     ) -> None:
         self._leaving.set()
         self._end_process()
-        if self._watcher is not None:
-            self._watcher.join()
+        while self._watcher is not None and self._watcher.is_alive():
+            self._watcher.join(timeout=_LOOK_S)
+            self._end_process()  # the watcher may have been starting another one
         self.state_path.unlink(missing_ok=True)
 
     def _publish(self, **changes: Any) -> None:
@@ -145,11 +148,9 @@ class EngineHost:
         process = self._process
         assert process.stdin is not None  # noqa: S101 - narrows a type
         assert process.stdout is not None  # noqa: S101
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it is dead already; what it printed says why
             process.stdin.write(json.dumps(self._child_settings()) + "\n")
             process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it is dead already; what it printed says why
         timer = threading.Timer(self.settings.startup_timeout_s, process.kill)
         timer.start()
         line = process.stdout.readline()
@@ -203,6 +204,7 @@ class EngineHost:
             process = self._process
             assert process is not None  # noqa: S101
             process.wait()
+            _close_pipes(process)
             if self._leaving.is_set():
                 return
             for attempt in range(1, _FAILED_LOADS_IN_A_ROW + 1):
@@ -211,6 +213,7 @@ class EngineHost:
                     self._load()
                     break
                 except EngineError as error:
+                    _close_pipes(self._process)
                     if self._leaving.is_set():
                         return
                     if attempt == _FAILED_LOADS_IN_A_ROW:
@@ -222,18 +225,22 @@ class EngineHost:
         process = self._process
         if process is None:
             return
-        if process.stdin is not None:
-            try:
+        if process.stdin is not None and not process.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):  # it is gone already
                 process.stdin.close()  # it leaves by itself
-            except BrokenPipeError:
-                pass  # it is gone
         try:
             process.wait(timeout=_LEAVE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        _close_pipes(process)
+
+
+def _close_pipes(process: subprocess.Popen[str] | None) -> None:
+    for pipe in (process.stdin, process.stdout) if process else ():
+        if pipe is not None and not pipe.closed:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _free_port() -> int:

@@ -5,7 +5,16 @@ from itertools import chain
 
 from overnight.ids import number_label
 from overnight.records import Condition, FinishReason, ItemType
-from overnight.report.results import Cell, Example, Excerpt, McNemarRow, MetricRow, Reply, RunReport, TrialReport
+from overnight.report.results import (
+    Cell,
+    Example,
+    Excerpt,
+    McNemarRow,
+    MetricRow,
+    Reply,
+    RunReport,
+    TrialReport,
+)
 from overnight.report.text import CELL_CHARS, cell
 from overnight.report.verdict import verdict
 from overnight.report.wording import (
@@ -19,6 +28,7 @@ from overnight.report.wording import (
     count,
     decimal,
     environment_rows,
+    hypothetical,
     interval,
     metric_name,
     moment,
@@ -120,7 +130,9 @@ def _trial_header(run: RunReport, trial: TrialReport) -> Iterator[str]:
 def _settings(trial: TrialReport) -> Iterator[str]:
     yield "## Settings"
     effective = trial.effective
-    shown = [key for key in trial.requested if key not in ("prompt_digests", "temps", "samples_per_item", "seed")]
+    shown = [
+        key for key in trial.requested if key not in ("prompt_digests", "temps", "samples_per_item", "seed")
+    ]
     shown += [key for key in effective or {} if key not in trial.requested]
     yield table(
         ["setting", "requested", "effective"],
@@ -182,7 +194,13 @@ def _items_table(run: RunReport) -> str:
     return table(
         ["dataset", "type", "items", "answerable", "unanswerable"],
         [
-            [d.dataset, d.type.value, count(d.n_items), count(d.n_items - d.n_unanswerable), count(d.n_unanswerable)]
+            [
+                d.dataset,
+                d.type.value,
+                count(d.n_items),
+                count(d.n_items - d.n_unanswerable),
+                count(d.n_unanswerable),
+            ]
             for d in run.items
         ],
     )
@@ -205,8 +223,8 @@ def _counts(trial: TrialReport) -> Iterator[str]:
     )
     if (trial.truncated_share or 0) > TRUNCATED_TOO_OFTEN:
         yield (
-            f"**Warning: {percent(trial.truncated_share)} % of the replies were cut off at the token limit.** A longer "
-            "limit may change the result."
+            f"**Warning: {percent(trial.truncated_share)} % of the replies were cut off at the token limit.** "
+            "A longer limit may change the result."
         )
     if trial.arms:
         yield table(
@@ -301,12 +319,7 @@ def _costs(trial: TrialReport) -> Iterator[str]:
                 for arm, tokens in [*sums, ("all", trial.costs.total)]
             ],
         )
-        pricing = trial.costs.pricing
-        yield (
-            "The price is hypothetical: what a hosted service would ask for these tokens at "
-            f"${pricing['input_per_million']:g} per million prompt tokens and ${pricing['output_per_million']:g} per "
-            "million completion tokens. Nothing was paid.".replace("$", "\\$")
-        )
+        yield cell(hypothetical(trial.costs.pricing))
     yield table(["inference, s", "answers per minute", "completion tokens per second"], [_speed(trial)])
 
 
@@ -333,8 +346,9 @@ def _examples(trial: TrialReport) -> Iterator[str]:
         [_example_cells(example) for example in differing[:N_EXAMPLES]],
     )
     yield (
-        f"A sample of {min(N_EXAMPLES, len(differing))} out of {count(trial.n_examples_in_all)} items and temperatures, "
-        "those first on which one arm is right and the other wrong; `report.html` shows more."
+        f"A sample of {min(N_EXAMPLES, len(differing))} out of {count(trial.n_examples_in_all)} items and "
+        "temperatures, those first on which one arm is right and the other wrong; right is the share of draws "
+        "in percent. `report.html` shows more."
     )
 
 
@@ -413,7 +427,15 @@ def _comparison(trial: TrialReport, temperature: float, kind: ItemType, metric: 
 def _reliability(run: RunReport) -> Iterator[str]:
     yield "## Draws and truncation"
     yield table(
-        ["trial", "state", "expected", "done", "errors", "truncated, %", *(f"{c.value}, %" for c in Condition)],
+        [
+            "trial",
+            "state",
+            "expected",
+            "done",
+            "errors",
+            "truncated, %",
+            *(f"{c.value}, %" for c in Condition),
+        ],
         [
             [
                 trial.label,
@@ -441,7 +463,10 @@ def _unfinished(run: RunReport) -> Iterator[str]:
     if run.unfinished:
         yield table(
             ["trial", "state", "reason"],
-            [[trial.slug, trial.state.value, trial.error or why_unfinished(trial)] for trial in run.unfinished],
+            [
+                [trial.slug, trial.state.value, trial.error or why_unfinished(trial)]
+                for trial in run.unfinished
+            ],
             limit=1000,
         )
 
@@ -450,7 +475,10 @@ def _how_it_was_run(run: RunReport) -> Iterator[str]:
     yield "## How it was run"
     yield table(
         ["model", "loads", "restarts", "last load, s"],
-        [[b.model, count(b.loads), count(b.restarts), decimal(b.load_s) or NOT_AVAILABLE] for b in run.blocks],
+        [
+            [b.model, count(b.loads), count(b.restarts), decimal(b.load_s) or NOT_AVAILABLE]
+            for b in run.blocks
+        ],
     )
     yield table(
         ["trial", "inference, s", "answers per minute", "completion tokens per second"],

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import math
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -61,7 +60,7 @@ def run_page(run: RunReport) -> str:
     return page
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> str:
     """Return what is printed for a value: nothing for None, a text with every character visible.
 
     Raises:

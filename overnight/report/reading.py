@@ -15,6 +15,7 @@ from overnight.report.results import (
     Cell,
     Costs,
     DatasetItems,
+    DatasetScore,
     Example,
     McNemarRow,
     MetricRow,
@@ -45,10 +46,11 @@ def read_run(folder: RunFolder) -> RunReport:
     """
     manifest = read_manifest(folder)
     notes: dict[str, str] = {}
-    plan = _attempt(lambda: _mapping(read_json(folder.plan)), {}, folder.plan, notes)
+    no_mapping: dict[str, Any] = {}
+    plan = _attempt(lambda: _mapping(read_json(folder.plan)), no_mapping, folder.plan, notes)
     config = _attempt(
         lambda: read_mapping(folder.effective_config, "the configuration of the run", expand=False),
-        {},
+        no_mapping,
         folder.effective_config,
         notes,
     )
@@ -57,9 +59,13 @@ def read_run(folder: RunFolder) -> RunReport:
     labels = trial_labels({slug: manifest.trials[slug].requested for slug in slugs})
     prompts = _prompt_texts(config)
     trials = [
-        _read_trial(folder.trial(slug), manifest.trials[slug], labels[slug], prompts, n_examples) for slug in slugs
+        _read_trial(folder.trial(slug), manifest.trials[slug], labels[slug], prompts, n_examples)
+        for slug in slugs
     ]
-    counted = {path: _attempt(partial(_count_items, path), None, path, notes) for path in map(folder.path.joinpath, manifest.items)}
+    counted = {
+        path: _attempt(partial(_count_items, path), None, path, notes)
+        for path in map(folder.path.joinpath, manifest.items)
+    }
     items = {path: dataset for path, dataset in counted.items() if dataset is not None}
     return RunReport(
         run_id=manifest.run_id,
@@ -83,7 +89,9 @@ def read_run(folder: RunFolder) -> RunReport:
 def trial_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return a short name of each trial: its prompt set, and of the other settings those that vary."""
     parts = {slug: _label_parts(settings) for slug, settings in requested.items()}
-    varying = {key for key in next(iter(parts.values()), {}) if len({part[key] for part in parts.values()}) > 1}
+    varying = {
+        key for key in next(iter(parts.values()), {}) if len({part[key] for part in parts.values()}) > 1
+    }
     labels = {
         slug: " ".join(text for key, text in part.items() if key == "prompt_set" or key in varying)
         for slug, part in parts.items()
@@ -118,15 +126,17 @@ def _read_trial(
 ) -> TrialReport:
     missing: dict[str, str] = {}
     reason = _why_missing(record)
-    significance = _attempt(lambda: _significance(folder.significance), ({}, ()), folder.significance, missing, reason)
+    statistics: Mapping[str, Any] = {}
+    cells: tuple[Cell, ...] = ()
+    scores: tuple[DatasetScore, ...] = ()
+    draws = Draws(arms=(), examples=(), n_by_outcome={})
+    statistics, cells = _attempt(
+        lambda: _significance(folder.significance), (statistics, cells), folder.significance, missing, reason
+    )
     costs = _attempt(lambda: _costs(folder.costs), None, folder.costs, missing, reason)
-    scores = _attempt(lambda: score_datasets(folder), (), folder.scores, missing, reason)
+    scores = _attempt(lambda: score_datasets(folder), scores, folder.scores, missing, reason)
     draws = _attempt(
-        lambda: tally_draws(folder, n_examples=n_examples),
-        Draws(arms=(), examples=(), n_by_outcome={}),
-        folder.predictions,
-        missing,
-        reason,
+        lambda: tally_draws(folder, n_examples=n_examples), draws, folder.predictions, missing, reason
     )
     return TrialReport(
         slug=folder.slug,
@@ -147,8 +157,8 @@ def _read_trial(
             )
             for condition, digest in record.requested.get("prompt_digests", {}).items()
         ),
-        statistics=significance[0],
-        cells=significance[1],
+        statistics=statistics,
+        cells=cells,
         costs=costs,
         arms=draws.arms,
         dataset_scores=scores,
@@ -172,7 +182,7 @@ def _why_missing(record: TrialRecord) -> str:
 def _attempt(
     read: Callable[[], T], instead: T, path: Path, reasons: dict[str, str], why_missing: str | None = None
 ) -> T:
-    """Return what a file says, or ``instead``; then the reason stands in ``reasons`` under the file's name."""
+    """Return what a file says, or ``instead``; then ``reasons`` says why under the file's name."""
     try:
         if path.exists():
             return read()
@@ -184,13 +194,13 @@ def _attempt(
     return instead
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"found a {type(value).__name__}, wanted an object")
     return value
 
 
-def _significance(path: Path) -> tuple[dict[str, Any], tuple[Cell, ...]]:
+def _significance(path: Path) -> tuple[Mapping[str, Any], tuple[Cell, ...]]:
     value = _mapping(read_json(path))
     if value["schema_version"] != SIGNIFICANCE_VERSION:
         raise StoreError(
@@ -211,7 +221,9 @@ def _significance(path: Path) -> tuple[dict[str, Any], tuple[Cell, ...]]:
 
 
 def _metric(name: str, row: Mapping[str, Any]) -> MetricRow:
-    same = {key: row[key] for key in MetricRow.__slots__ if key not in ("metric", "delta", "ci_low", "ci_high")}
+    same = {
+        key: row[key] for key in MetricRow.__slots__ if key not in ("metric", "delta", "ci_low", "ci_high")
+    }
     low, high = row["ci"]
     return MetricRow(metric=name, delta=row["delta_mean"], ci_low=low, ci_high=high, **same)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from overnight.ids import number_label
 from overnight.records import Condition, ItemType
+from overnight.spec.model import EngineKind
 from overnight.store.manifest import BlockRecord, TrialCounts, TrialState
 
 ALPHA = 0.05  # a comparison with a smaller q-value is called shown
@@ -232,7 +233,7 @@ class TrialReport:
     @property
     def is_dry_run(self) -> bool:
         """True where the answers are synthetic."""
-        return self.requested["engine"] == "dry_run"
+        return str(self.requested["engine"]) == EngineKind.DRY_RUN
 
     @property
     def truncated_share(self) -> float | None:
@@ -249,6 +250,16 @@ class TrialReport:
         """Completion tokens in a second of inference, over all requests at once."""
         tokens = self.costs and self.costs.total.completion_tokens
         return tokens / self.inference_s if tokens and self.inference_s else None
+
+    def scores_by_dataset(self) -> list[tuple[DatasetScore, DatasetScore | None, DatasetScore | None]]:
+        """Return, by dataset and temperature, what names the two, then control and treatment if they ran."""
+        found: dict[tuple[str, float], dict[Condition, DatasetScore]] = {}
+        for score in self.dataset_scores:
+            found.setdefault((score.dataset, score.temperature), {})[score.condition] = score
+        return [
+            (next(iter(arms.values())), arms.get(Condition.CONTROL), arms.get(Condition.TREATMENT))
+            for arms in found.values()
+        ]
 
     def differing_settings(self) -> tuple[str, ...]:
         """Return the settings that were asked for and not given."""

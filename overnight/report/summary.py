@@ -42,7 +42,7 @@ COLUMNS = (
 
 
 def write_summary(path: Path, run: RunReport) -> None:
-    """Write the table; a trial without comparisons has one row that says its state, a missing value is empty."""
+    """Write the table; a missing value is empty, a trial without comparisons has one row with its state."""
     with atomic_writer(path) as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()

@@ -79,7 +79,7 @@ def score_datasets(folder: TrialFolder) -> tuple[DatasetScore, ...]:
 def tally_draws(folder: TrialFolder, *, n_examples: int) -> Draws:
     """Return the sums of the arms and at most ``n_examples`` examples, in the order of the tables.
 
-    Which items become examples depends on their names alone, so that trials show the same items where they can.
+    Which items become examples depends on their names, so that trials show the same items where they can.
 
     Raises:
         StoreError: ``predictions.csv`` is missing, or the tables are not of the same items in the same order.
@@ -157,7 +157,8 @@ def _by_item(folder: TrialFolder) -> Iterator[tuple[str, list[_Row], list[_Row]]
         yield key, list(draws), own
     if ahead is not None:
         raise StoreError(
-            f"{folder.scores}: item {ahead[0]} is not where {folder.predictions.name} has it; score the trial again"
+            f"{folder.scores}: item {ahead[0]} is not where {folder.predictions.name} "
+            "has it; score the trial again"
         )
 
 
@@ -169,14 +170,15 @@ def _examples(key: str, predictions: Sequence[_Row], scores: Sequence[_Row]) -> 
     scored = {(float(row["temp"]), row["condition"]): row for row in scores}
     for temperature in sorted({temperature for temperature, _ in first}):
         control, treatment = (
-            _reply(first.get((temperature, arm.value)), scored.get((temperature, arm.value))) for arm in Condition
+            _reply(first.get((temperature, arm.value)), scored.get((temperature, arm.value)))
+            for arm in Condition
         )
         yield Example(
             item_key=key,
             dataset=predictions[0]["dataset"],
             type=ItemType(predictions[0]["type"]),
             temperature=temperature,
-            outcome=_outcome(control and control.em, treatment and treatment.em),
+            outcome=_outcome(control.em if control else None, treatment.em if treatment else None),
             control=control,
             treatment=treatment,
         )

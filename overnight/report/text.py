@@ -17,17 +17,17 @@ _DELETE, _PICTURE_OF_DELETE, _PICTURES = 0x7F, "\u2421", 0x2400
 _LAST_PICTURE, _LAST_LATIN_1, _LAST_OF_PLANE_0 = 0x1F, 0xFF, 0xFFFF
 _RETURN = "\u21b5"
 
-# What can begin or end something in GitHub's Markdown when it stands inside a line. Parentheses and exclamation
-# marks mean something only next to a bracket; an underscore between letters means itself.
+# What can begin or end something in GitHub's Markdown when it stands inside a line. Parentheses and
+# exclamation marks mean something only next to a bracket; an underscore between letters means itself.
 _SYNTAX = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|:(?=/)|(?<=www)\.", re.IGNORECASE)
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def visible(text: str) -> str:
-    """Return a text in which every character can be seen, and which UTF-8 can hold.
+    r"""Return a text in which every character can be seen, and which UTF-8 can hold.
 
     Control characters become their pictures (U+2400 and on); lone surrogates, and characters that reorder or
-    hide their neighbours, become escapes such as ``\\ud800``. Tabs and newlines stay.
+    hide their neighbours, become escapes such as ``\ud800``. Tabs and newlines stay.
     """
     return _HIDDEN.sub(lambda match: _picture(ord(match[0])), text)
 

@@ -43,19 +43,20 @@ def _what_was_shown(run: RunReport) -> str:
     shown = [placed for placed in tested if placed.row.is_shown]
     if not shown:
         return (
-            f"No difference could be shown: none of {counted(len(tested), 'comparison')} in exact match or token F1 has q "
-            f"below 0.05. {_power(run)}"
+            f"No difference could be shown: none of {counted(len(tested), 'comparison')} in exact match or "
+            f"token F1 has q below 0.05. {_power(run)}"
         )
     better = sum((placed.row.delta or 0) > 0 for placed in shown)
     best = max(shown, key=lambda placed: abs(placed.row.delta or 0))
     row = best.row
+    where = f"{best.cell.type.value} items ({best.trial.arm_label(best.cell.temperature)})"
     return (
-        f"{len(shown)} of {counted(len(tested), 'comparison')} in exact match or token F1 {_has(len(shown))} q below 0.05: "
-        f"the treatment is better in {better} and worse in {len(shown) - better}. The largest difference is in "
-        f"{metric_name(row.metric)} on {best.cell.type.value} items ({best.trial.arm_label(best.cell.temperature)}): "
-        f"{percent(row.mean_control)} % with the control prompt, {percent(row.mean_treatment)} % with the treatment, "
-        f"a difference of {points(row.delta)} points ({confidence((best.trial,))} interval {interval(row)}, "
-        f"q {probability(row.q_value)}, {counted(row.n_pairs, 'pair')})."
+        f"{len(shown)} of {counted(len(tested), 'comparison')} in exact match or token F1 {_has(len(shown))} "
+        f"q below 0.05: the treatment is better in {better} and worse in {len(shown) - better}. The largest "
+        f"difference is in {metric_name(row.metric)} on {where}: {percent(row.mean_control)} % with the control "
+        f"prompt, {percent(row.mean_treatment)} % with the treatment, a difference of {points(row.delta)} points "
+        f"({confidence((best.trial,))} interval {interval(row)}, q {probability(row.q_value)}, "
+        f"{counted(row.n_pairs, 'pair')})."
     )
 
 
@@ -63,39 +64,47 @@ def _power(run: RunReport) -> str:
     sizes: dict[str, int] = {}
     for dataset in run.items:
         sizes[dataset.type.value] = sizes.get(dataset.type.value, 0) + dataset.n_items
-    sentences = []
-    for kind, smallest in run.detectable.items():
-        items = f"{sizes[kind]:,} {kind} items" if kind in sizes else f"the {kind} items"
-        if smallest is None:
-            sentences.append(
-                f"With {items} no difference could have been detected with 80 % power, "
-                "if the prompts differ on a fifth of the items."
-            )
-        else:
-            sentences.append(
-                f"With {items} the smallest difference in exact match that could be detected with 80 % power is about "
-                f"{percent(smallest)} points, if the prompts differ on a fifth of the items."
-            )
-    return " ".join(sentences)
+    items = {
+        kind: f"{sizes[kind]:,} {kind} items" if kind in sizes else f"the {kind} items"
+        for kind in run.detectable
+    }
+    none = " and ".join(items[kind] for kind, smallest in run.detectable.items() if smallest is None)
+    some = " and ".join(
+        f"about {percent(smallest)} points with {items[kind]}"
+        for kind, smallest in run.detectable.items()
+        if smallest is not None
+    )
+    supposed = "with 80 % power if the prompts differ on a fifth of the items"
+    return " ".join(
+        sentence
+        for sentence in (
+            f"The smallest difference in exact match that could have been detected {supposed} is {some}."
+            if some
+            else "",
+            f"With {none} no difference could have been detected {supposed}." if none else "",
+        )
+        if sentence
+    )
 
 
 def _caveats(run: RunReport) -> list[str]:
     sentences = []
+    unfinished = run.unfinished
     if run.is_dry_run:
         sentences.append("This was a dry run with synthetic answers: none of this is about a model.")
-    if run.unfinished:
-        failed = sum(trial.state is TrialState.FAILED for trial in run.unfinished)
+    if unfinished:
+        failed = sum(trial.state is TrialState.FAILED for trial in unfinished)
         sentences.append(
-            f"{len(run.unfinished)} of {counted(len(run.trials), 'trial')} {_has(len(run.unfinished))} not ended well"
+            f"{len(unfinished)} of {counted(len(run.trials), 'trial')} {_has(len(unfinished))} not ended well"
             + (f" ({failed} failed)." if failed else ".")
         )
     cut = [trial for trial in run.trials if (trial.truncated_share or 0) > TRUNCATED_TOO_OFTEN]
     if cut:
         worst = max(cut, key=lambda trial: trial.truncated_share or 0)
         sentences.append(
-            f"In {counted(len(cut), 'trial')} more than {TRUNCATED_TOO_OFTEN:.0%} of the replies were cut off at the token "
-            f"limit (at most {percent(worst.truncated_share)} %, in {worst.label}); a longer limit may change the "
-            "result.".replace("10%", "10 %")
+            f"In {counted(len(cut), 'trial')} more than {percent(TRUNCATED_TOO_OFTEN, 0)} % of the replies were cut "
+            f"off at the token limit (most in {worst.label}, {percent(worst.truncated_share)} %); a longer limit "
+            "may change the result."
         )
     return sentences
 

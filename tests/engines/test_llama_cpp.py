@@ -1,0 +1,186 @@
+"""The embedded engine, with the real model: what it is asked is what it does, and it is gone when it should be."""
+
+import asyncio
+import dataclasses
+import os
+import signal
+import time
+
+import httpx
+import psutil
+import pytest
+
+from overnight.engines.host import EngineHost
+from overnight.engines.llama_cpp import LlamaCppEngine
+from overnight.errors import ContextOverflow, EngineCrashed, EngineUnavailable
+from overnight.planning.requests import Request
+from overnight.prompting.messages import Message
+from overnight.records import FinishReason
+
+
+def _request(question: str = "What is the capital of France?", **changes) -> Request:
+    request = Request(
+        custom_id="d|i|control|0.0|0|closed",
+        part="d_p01",
+        messages=(
+            Message(role="system", content="Be brief."),
+            Message(role="user", content=question),
+        ),
+        temperature=0.0,
+        top_p=1.0,
+        top_k=50,
+        max_new_tokens=16,
+        seed=7,
+        stop=(),
+    )
+    return dataclasses.replace(request, **changes)
+
+
+def _ask(host: EngineHost, *requests: Request):
+    async def ask():
+        engine = LlamaCppEngine(host.state_path, timeout_s=60, startup_timeout_s=60)
+        try:
+            return await asyncio.gather(*(engine.complete(request) for request in requests))
+        finally:
+            await engine.close()
+
+    return asyncio.run(ask())
+
+
+def test_it_answers_counts_its_tokens_and_says_why_it_ended(host) -> None:
+    (completion,) = _ask(host, _request())
+    assert "Paris" in completion.text
+    assert completion.finish_reason is FinishReason.STOP
+    assert completion.prompt_tokens > 10
+    assert 0 < completion.completion_tokens <= 16
+
+
+def test_a_cut_off_answer_says_so(host) -> None:
+    (completion,) = _ask(host, _request("Count from one to fifty.", max_new_tokens=4))
+    assert completion.finish_reason is FinishReason.LENGTH
+    assert completion.completion_tokens == 4
+
+
+def test_a_stop_string_ends_the_answer_before_itself(host) -> None:
+    (completion,) = _ask(host, _request(stop=("Paris",)))
+    assert "Paris" not in completion.text
+    assert completion.finish_reason is FinishReason.STOP
+
+
+def test_what_was_sent_is_the_request_with_every_other_sampler_off(host) -> None:
+    request = _request(temperature=0.7, top_p=0.9, top_k=20, seed=11, stop=("END",))
+    (completion,) = _ask(host, request)
+    asked = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "max_tokens": 16, "seed": 11, "stop": ["END"]}
+    assert {key: completion.sent[key] for key in asked} == asked
+    # llama.cpp's own default for min_p is .05, which would cut the distribution that was asked for.
+    assert completion.sent["min_p"] == 0.0
+
+
+def test_the_same_seed_draws_the_same_and_another_seed_draws_another(host) -> None:
+    questions = [_request("Write a line about the sea.", temperature=1.0, seed=seed) for seed in (1, 1, 2)]
+    first, again, other = (_ask(host, question)[0].text for question in questions)
+    assert first == again
+    assert first != other
+
+
+def test_an_answer_does_not_depend_on_its_neighbours_or_on_the_prefix_cache(host) -> None:
+    if _has_gpu():
+        pytest.skip("on a GPU llama.cpp has no kernels that keep this")
+    requests = [
+        _request(f"Write a line about the number {n} and the sea.", temperature=0.8, seed=n) for n in range(6)
+    ]
+    alone = [_ask(host, request)[0].text for request in requests]
+    together = [completion.text for completion in _ask(host, *requests)]
+    backwards = [completion.text for completion in _ask(host, *requests[::-1])][::-1]
+    assert together == alone
+    assert backwards == alone
+
+
+def test_unicode_and_control_characters_go_there_and_back(host) -> None:
+    (completion,) = _ask(host, _request("Repeat: “naïve café” ☕ \x07 \u2028 🦊", max_new_tokens=8))
+    assert isinstance(completion.text, str)
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_it_is_sent(host) -> None:
+    with pytest.raises(ContextOverflow, match="context holds 512.*execution.engine.context_tokens"):
+        _ask(host, _request("word " * 600))
+
+
+def test_a_prompt_of_many_bytes_but_few_tokens_is_sent(host) -> None:
+    # 480 bytes of spaces-and-words fit by the engine's count though not by the bound of a byte a token.
+    (completion,) = _ask(host, _request("elephant " * 60))
+    assert completion.prompt_tokens < 512
+
+
+def test_the_host_listens_on_loopback_only_and_wants_its_token(host) -> None:
+    assert host.state.url.startswith("http://127.0.0.1:")
+    body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+    answer = httpx.post(f"{host.state.url}/v1/chat/completions", json=body, timeout=30)
+    assert answer.status_code == 401
+    assert host.state_path.stat().st_mode & 0o077 == 0  # the file holds the token
+
+
+def test_a_killed_host_is_restarted_and_the_engine_recovers(host) -> None:
+    pid = host.state.pid
+
+    async def ask() -> str:
+        engine = LlamaCppEngine(host.state_path, timeout_s=60, startup_timeout_s=60)
+        await engine.complete(_request())
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(EngineUnavailable):
+            while True:
+                await engine.complete(_request())
+        await engine.recover()
+        completion = await engine.complete(_request())
+        await engine.close()
+        return completion.text
+
+    assert "Paris" in asyncio.run(ask())
+    assert host.state.pid != pid
+    assert (host.state.loads, host.state.restarts) == (2, 1)
+
+
+def test_the_process_is_gone_when_the_block_ends(weights, tmp_path, host) -> None:
+    process = psutil.Process(host.state.pid)
+    host.__exit__(None, None, None)
+    assert not process.is_running()
+    assert not host.state_path.exists()
+
+
+def test_a_file_that_is_no_model_is_a_clear_error(weights, tmp_path, host) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(100))
+    settings = dataclasses.replace(host.settings, model_path=broken)
+    with EngineHost(settings, tmp_path, "broken") as other, pytest.raises(EngineCrashed, match=r"broken\.gguf"):
+        other.start()
+
+
+def test_the_host_leaves_when_whoever_started_it_is_killed(weights, tmp_path) -> None:
+    import subprocess
+    import sys
+
+    code = f"""
+import pathlib, time
+from overnight.engines.host import EngineHost, HostSettings
+settings = HostSettings(model_path=pathlib.Path({str(weights)!r}), slots=1, context_tokens=256, threads=1,
+                        gpu_layers=0, batch_invariant="auto", startup_timeout_s=120)
+host = EngineHost(settings, pathlib.Path({str(tmp_path)!r}), "orphan")
+host.start()
+print(host.state.pid, flush=True)
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def _has_gpu() -> bool:
+    import xllamacpp
+
+    return any("GPU" in str(device["type"]) for device in xllamacpp.get_device_info())
