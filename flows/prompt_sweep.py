@@ -1,5 +1,6 @@
 """The prompt sweep: a run is a flow, each trial a subflow, the trials of a model share one loaded engine."""
 
+import sys
 from pathlib import Path
 
 import prefect.runtime.flow_run
@@ -113,4 +114,4 @@ def _last_state(run: RunOptions) -> TrialState:
 if __name__ == "__main__":
     from overnight.cli import main
 
-    main(["run"])
+    main(["run", *sys.argv[1:]])

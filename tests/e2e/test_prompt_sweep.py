@@ -1,0 +1,273 @@
+"""The main job with nothing mocked: the real engine, the real model, real Prefect, a few items."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from overnight.ids import file_digest, text_digest
+
+SWEEP = """
+kind: prompt-sweep
+name: small
+experiment:
+  datasets: [starter_closed, starter_open]
+  limit_items: 4
+  defaults:
+    top_k: 40
+    max_new_tokens: {closed: 8, open: 12}
+  sweep:
+    models: [smollm2-135m-instruct-q4_1]
+    prompt_sets: [short_answer, calibrated]
+    temps: [0.0, 0.7]
+execution:
+  max_concurrent_requests: 3
+"""
+N_REQUESTS = 2 * 4 * 2 * 2  # trials x items x arms x temperatures
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("config") / "small.yaml"
+    path.write_text(SWEEP)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_run(command_line, config) -> Path:
+    """Return the folder of a run that nobody interrupted."""
+    command_line("run", config, "--run-id", "undisturbed")
+    return command_line.run_folder("undisturbed")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(undisturbed_run, tables_of) -> dict[str, bytes]:
+    found = tables_of(undisturbed_run)
+    assert len(found) == 2 * 3  # trials x tables
+    return found
+
+
+def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, config) -> None:
+    out = overnight_alone("run", config, "--run-id", "alone")
+    run = overnight_alone.run_folder("alone")
+    manifest = overnight_alone.manifest("alone")
+    assert "experiments/run_alone/aggregate_report.md" in out
+
+    for name in ("plan.json", "effective_config.yaml", "overrides.json", "aggregate_report.md", "report.html"):
+        assert (run / name).stat().st_size > 0, name
+    assert (run / "summary.csv").read_text().startswith("trial,") or "trial" in _header(run / "summary.csv")
+    assert {path.name for path in (run / "items").iterdir()} == {"starter_closed.jsonl", "starter_open.jsonl"}
+
+    # One model, one load, whatever the number of its trials.
+    assert {name: block["loads"] for name, block in manifest["blocks"].items()} == {
+        "smollm2-135m-instruct-q4_1": 1
+    }
+    assert len(manifest["trials"]) == 2
+    for slug, record in manifest["trials"].items():
+        assert record["state"] == "done"
+        assert record["counts"] == {"expected": 16, "done": 16, "errors": 0, "truncated": record["counts"]["truncated"]}
+        for name in (
+            "results/generations.jsonl",
+            "results/predictions.csv",
+            "results/per_item_scores.csv",
+            "results/significance.json",
+            "results/costs.json",
+            "reports/report.md",
+        ):
+            sealed = record["artifacts"][f"{slug}/{name}"]
+            assert file_digest(run / slug / name) == sealed["sha256"], name
+        assert len(_rows(run / slug / "results" / "predictions.csv")) == 16
+        assert len(_rows(run / slug / "results" / "per_item_scores.csv")) == 16  # one draw an item and arm
+        assert sorted((run / slug / "results" / "parts").iterdir())
+    assert not list(run.glob("engines/*.json"))  # the hosts are gone
+    assert not list(run.rglob("*.part"))  # no scratch files
+
+
+def test_every_row_says_what_was_sent_and_it_is_what_its_trial_asks_for(overnight, config) -> None:
+    overnight("run", config, "--run-id", "sent", "--top-p", "1.0,0.9", "--prompt-sets", "short_answer")
+    run = overnight.run_folder("sent")
+    plan = json.loads((run / "plan.json").read_text())
+    trials = {trial["slug"]: trial for block in plan["blocks"] for trial in block["trials"]}
+    assert len(trials) == 2
+    rows = overnight.journal_rows("sent")
+    assert len(rows) == N_REQUESTS
+    for row in rows:
+        trial = trials[row["trial"]]
+        _, _, condition, temperature, _, kind = row["custom_id"].split("|")
+        assert row["sent"]["temperature"] == float(temperature)
+        assert row["sent"]["top_p"] == trial["top_p"]
+        assert row["sent"]["top_k"] == trial["top_k"] == 40
+        assert row["sent"]["max_tokens"] == trial["max_new_tokens"][kind]
+        assert row["sent"]["stop"] == trial["stop"]
+        assert row["prompts"]["system"] == trial["prompt_digests"][condition]
+        assert row["model_digest"] == trial["model_digest"]
+    # And the requests that were written down before hold the same prompts.
+    built = {
+        (path.parent.name, request["custom_id"]): request["body"]
+        for path in run.glob("batch_inputs/*/*.jsonl")
+        for request in map(json.loads, path.read_text().splitlines())
+    }
+    for row in rows:
+        body = built[row["trial"], row["custom_id"]]
+        assert row["prompts"] == {m["role"]: text_digest(m["content"]) for m in body["messages"]}
+        assert row["sent"]["seed"] == body["seed"]
+
+
+def test_killed_at_any_moment_a_run_goes_on_and_ends_with_the_same_tables(
+    overnight, config, undisturbed, tables_of, kill
+) -> None:
+    for n_rows in (1, 9, 20):
+        run_id = f"killed{n_rows}"
+        process = overnight.start("run", config, "--run-id", run_id)
+        overnight.wait_for_rows(run_id, n_rows, process)
+        kill(process)
+        before = Counter(row["custom_id"] + row["trial"] for row in overnight.journal_rows(run_id))
+        assert "interrupted" in overnight("show", run_id)
+
+        overnight("resume", run_id, "--max-concurrent-jobs", "2")
+        after = Counter(row["custom_id"] + row["trial"] for row in overnight.journal_rows(run_id))
+        assert before <= after
+        assert len(after) == N_REQUESTS
+        assert set(after.values()) == {1}  # none was asked twice
+        # At every temperature, since seeds belong to draws and answers do not depend on the batch.
+        assert tables_of(overnight.run_folder(run_id)) == undisturbed
+
+
+def test_an_engine_killed_in_mid_trial_costs_nothing_but_a_restart(
+    overnight, config, undisturbed, tables_of
+) -> None:
+    process = overnight.start("run", config, "--run-id", "enginekill")
+    overnight.wait_for_rows("enginekill", 6, process)
+    (state,) = overnight.run_folder("enginekill").glob("engines/*.json")
+    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    (block,) = overnight.manifest("enginekill")["blocks"].values()
+    assert (block["loads"], block["restarts"]) == (2, 1)
+    assert all(row["status"] == "ok" for row in overnight.journal_rows("enginekill"))
+    assert tables_of(overnight.run_folder("enginekill")) == undisturbed
+
+
+@pytest.mark.parametrize("way", ["ctrl-c", "stop command"])
+def test_a_stopped_run_ends_with_130_and_goes_on(overnight, config, undisturbed, tables_of, way) -> None:
+    process = overnight.start("run", config, "--run-id", "stopped")
+    overnight.wait_for_rows("stopped", 5, process)
+    if way == "ctrl-c":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        overnight("stop", "stopped")
+    n_then = len(overnight.journal_rows("stopped"))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "overnight resume stopped" in err
+    n_rows = len(overnight.journal_rows("stopped"))
+    # Three were under way, and a look at the stop file is due five times a second.
+    assert n_then <= n_rows <= n_then + 12
+    assert overnight.manifest("stopped")["state"] == "stopped"
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(overnight.folder) in " ".join(p.info["cmdline"] or [])]
+
+    overnight("resume", "stopped")
+    assert tables_of(overnight.run_folder("stopped")) == undisturbed
+
+
+def test_inference_can_end_before_the_tables_begin_and_they_need_no_engine(
+    overnight, config, undisturbed, tables_of
+) -> None:
+    overnight("run", config, "--run-id", "staged", "--to-step", "poll")
+    run = overnight.run_folder("staged")
+    assert len(overnight.journal_rows("staged")) == N_REQUESTS
+    assert not tables_of(run)
+    assert overnight.manifest("staged")["state"] == "partial"
+
+    overnight("resume", "staged", "--from-step", "parse")
+    assert tables_of(run) == undisturbed
+    (block,) = overnight.manifest("staged")["blocks"].values()
+    assert block["loads"] == 1
+    assert overnight.manifest("staged")["state"] == "done"
+
+
+def test_a_finished_trial_is_not_done_again_unless_a_file_of_it_was_changed(
+    overnight, undisturbed_run, undisturbed, tables_of
+) -> None:
+    run = overnight.run_folder("undisturbed")
+    shutil.copytree(undisturbed_run, run)
+    journals = {path: path.stat().st_mtime_ns for path in run.glob("*/results/generations.jsonl")}
+    edited = sorted(run.glob("*/results/predictions.csv"))[0]
+    edited.write_text(edited.read_text().replace("stop", "STOP"))
+
+    overnight("resume", "undisturbed")
+    assert {path: path.stat().st_mtime_ns for path in journals} == journals
+    assert tables_of(run) == undisturbed
+    (block,) = overnight.manifest("undisturbed")["blocks"].values()
+    assert block["loads"] == 1
+
+
+def test_two_processes_cannot_work_on_one_run(overnight, config) -> None:
+    process = overnight.start("run", config, "--run-id", "held")
+    try:
+        overnight.wait_for_rows("held", 1, process)
+        assert "worked on by another process" in overnight("resume", "held", expect=2)
+        assert "held" in overnight("list")
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_the_graph_shows_the_run_its_trials_and_their_tasks(overnight, config, api) -> None:
+    overnight("run", config, "--run-id", "graph", "--limit-items", "2")
+    runs = _post(api, "flow_runs/filter", {"flow_runs": {"name": {"any_": ["graph"]}}})
+    (parent,) = runs
+    assert parent["state"]["type"] == "COMPLETED"
+    children = _post(
+        api, "flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [parent["id"]]}}}
+    )
+    slugs = set(overnight.manifest("graph")["trials"])
+    assert {child["name"] for child in children} == slugs
+    for child in children:
+        tasks = _post(api, "task_runs/filter", {"flow_runs": {"id": {"any_": [child["id"]]}}})
+        names = {task["name"].rsplit("-", 1)[0] for task in tasks}
+        assert {"build-requests", "generate", "parse", "score", "costs"} <= names
+    own = _post(api, "task_runs/filter", {"flow_runs": {"id": {"any_": [parent["id"]]}}})
+    assert {"prepare-items", "compare-arms", "write-reports"} <= {t["name"].rsplit("-", 1)[0] for t in own}
+    artifacts = _post(api, "artifacts/filter", {})
+    assert {"trial-progress", "prompt-sweep-report"} <= {artifact["key"] for artifact in artifacts}
+
+
+def test_the_module_takes_the_same_arguments(overnight, config) -> None:
+    import subprocess
+    import sys
+
+    result = subprocess.run(
+        [sys.executable, "-m", "flows.prompt_sweep", config, "--limit_items", "2", "--dry_run", "--run_id", "module"],
+        cwd=overnight.folder,
+        env=overnight.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert overnight.manifest("module")["state"] == "done"
+
+
+def _post(api: str, path: str, body: dict) -> list[dict]:
+    response = httpx.post(f"{api}/{path}", json=body, timeout=30)
+    response.raise_for_status()
+    return response.json()
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(newline="") as file:
+        return next(csv.reader(file))
