@@ -1,6 +1,6 @@
 """Calling a flow from the command line."""
 
-from typing import Any
+from typing import Any, cast
 
 from prefect import Flow
 from prefect.client.schemas.objects import State
@@ -14,5 +14,4 @@ def call(flow: Flow[..., Any], parameters: dict[str, Any]) -> State[Any]:
     every trial a second.
     """
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        state: State[Any] = flow(**parameters, return_state=True)
-    return state
+        return cast("State[Any]", flow(**parameters, return_state=True))

@@ -48,7 +48,11 @@ def prompt_sweep(sweep: PromptSweepSpec, run: RunOptions = RunOptions()) -> Stat
         plan = load_plan(folder, spec)
         begin_run(folder)
         get_run_logger().info(
-            "%s: %d trials, %d requests, %d models", folder.path, len(plan.trials), plan.n_requests, len(plan.blocks)
+            "%s: %d trials, %d requests, %d models",
+            folder.path,
+            len(plan.trials),
+            plan.n_requests,
+            len(plan.blocks),
         )
         states: dict[str, State] = {}
         for block in plan.blocks:
@@ -80,7 +84,9 @@ def model_block(
         return _trials(folder, block, run)
     states: dict[str, State] = {}
     try:
-        settings = host_settings(block, fetch_weights(block.model, return_state=True).result(), spec.execution)
+        settings = host_settings(
+            block, fetch_weights(block.model, return_state=True).result(), spec.execution
+        )
         with EngineHost(settings, folder.engines, block.model.name) as host:
             load_model(block.model.name, host)
             try:

@@ -89,4 +89,6 @@ class Score:
     is_abstention: bool
     is_empty: bool
     false_answer: float | None  # unanswerable items only: 1 where an answer was given all the same
-    unsupported: float | None  # open-book replies that claim something: 1 where the passage does not bear it out
+    unsupported: (
+        float | None
+    )  # open-book replies that claim something: 1 where the passage does not bear it out

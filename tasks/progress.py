@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from uuid import UUID
 
 from httpx import HTTPError
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact

@@ -25,10 +25,14 @@ EXPERIMENTS = Path("experiments")
 @app.command()
 def run(
     config: Config,
-    run_id: Annotated[str | None, typer.Option(help="Name of the run; made from the time by default.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the run; made from the time by default.")
+    ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="[RUN]", help="Go on with a run; without a name, the newest of this experiment."),
+        typer.Option(
+            metavar="[RUN]", help="Go on with a run; without a name, the newest of this experiment."
+        ),
     ] = None,
     models: Annotated[str | None, typer.Option(metavar="A,B", help="Replace the config's models.")] = None,
     model_id: Annotated[str | None, typer.Option(help="One model in place of the config's.")] = None,
@@ -45,7 +49,9 @@ def run(
     ] = False,
     parts_per_dataset: Annotated[int | None, typer.Option(min=1, help="Slices of each dataset.")] = None,
     lines_per_part: Annotated[int | None, typer.Option(min=1, help="Items in a slice.")] = None,
-    max_concurrent_jobs: Annotated[int | None, typer.Option(min=1, help="Requests under way at once.")] = None,
+    max_concurrent_jobs: Annotated[
+        int | None, typer.Option(min=1, help="Requests under way at once.")
+    ] = None,
     condition: Annotated[str | None, typer.Option(help="control, treatment or both.")] = None,
     only_step: Annotated[str | None, typer.Option(help="Run one step.")] = None,
     from_step: Annotated[
@@ -53,7 +59,9 @@ def run(
         typer.Option(help="First step: prepare, build, submit, poll, parse, score, stats, costs, report."),
     ] = None,
     to_step: Annotated[str | None, typer.Option(help="Last step.")] = None,
-    skip_prepare: Annotated[bool, typer.Option("--skip-prepare", help="Take the run's frozen items.")] = False,
+    skip_prepare: Annotated[
+        bool, typer.Option("--skip-prepare", help="Take the run's frozen items.")
+    ] = False,
     skip_build: Annotated[bool, typer.Option("--skip-build", help="Take the run's built requests.")] = False,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Make the run folder with its plan, print it, and end.")
@@ -110,7 +118,9 @@ def resume(
     only_step: Annotated[str | None, typer.Option(help="Run one step.")] = None,
     from_step: Annotated[str | None, typer.Option(help="First step.")] = None,
     to_step: Annotated[str | None, typer.Option(help="Last step.")] = None,
-    max_concurrent_jobs: Annotated[int | None, typer.Option(min=1, help="Requests under way at once.")] = None,
+    max_concurrent_jobs: Annotated[
+        int | None, typer.Option(min=1, help="Requests under way at once.")
+    ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of execution.")
     ] = None,

@@ -11,22 +11,22 @@ def normalised(argv: Sequence[str]) -> list[str]:
 
     A config file that follows a list is not taken into it. A ``--resume`` without a run means the newest one.
     """
-    tokens = [_dashed(token) for token in argv]
+    words = [_dashed(word) for word in argv]
     result: list[str] = []
     index = 0
-    while index < len(tokens):
-        token = tokens[index]
+    while index < len(words):
+        word = words[index]
         index += 1
-        if token in LIST_OPTIONS:
+        if word in LIST_OPTIONS:
             values = []
-            while index < len(tokens) and _is_value(tokens[index]):
-                values.append(tokens[index])
+            while index < len(words) and _is_value(words[index]):
+                values.append(words[index])
                 index += 1
-            result += [token, ",".join(value.strip(",") for value in values)] if values else [token]
-        elif token == "--resume" and (index == len(tokens) or not _is_value(tokens[index])):
-            result += [token, "newest"]
+            result += [word, ",".join(value.strip(",") for value in values)] if values else [word]
+        elif word == "--resume" and (index == len(words) or not _is_value(words[index])):
+            result += [word, "newest"]
         else:
-            result.append(token)
+            result.append(word)
     return result
 
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from overnight.store.manifest import TrialState, read_manifest
+from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.progress import BOARD, TrialProgress
 
@@ -22,10 +22,15 @@ _LINE_S = 15.0
 def shown(console: Console, folder: RunFolder) -> Iterator[None]:
     """Show the progress of a run while the block runs."""
     BOARD.clear()
-    expected = {slug: record.counts.expected for slug, record in read_manifest(folder).trials.items()}
+    slugs = list(read_manifest(folder).trials)
     leave = threading.Event()
-    show = _bars if console.is_terminal else _lines
-    thread = threading.Thread(target=show, args=(console, list(expected), leave), name="display", daemon=True)
+    thread = threading.Thread(
+        target=(lambda: _bars(console, leave, slugs))
+        if console.is_terminal
+        else (lambda: _lines(console, leave)),
+        name="display",
+        daemon=True,
+    )
     thread.start()
     try:
         yield
@@ -34,7 +39,7 @@ def shown(console: Console, folder: RunFolder) -> Iterator[None]:
         thread.join()
 
 
-def _bars(console: Console, slugs: list[str], leave: threading.Event) -> None:
+def _bars(console: Console, leave: threading.Event, slugs: list[str]) -> None:
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
             is_last = leave.wait(_FRAME_S)
@@ -105,7 +110,7 @@ def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _lines(console: Console, slugs: list[str], leave: threading.Event) -> None:
+def _lines(console: Console, leave: threading.Event) -> None:
     """Print a line when a trial begins, one every so often while it runs, and one when it has ended."""
     begun: set[str] = set()
     ended: set[str] = set()

@@ -63,7 +63,9 @@ def print_plan(out: Console, plan: Plan) -> None:
     )
     for kind, difference in record["smallest_detectable_difference_em"].items():
         n_items = sum(item.type.value == kind for item in plan.items)
-        shown = "no difference can be shown" if difference is None else f"{100 * difference:.0f} points or more"
+        shown = (
+            "no difference can be shown" if difference is None else f"{100 * difference:.0f} points or more"
+        )
         out.print(
             f"smallest difference in exact match that {n_items} {kind}-book items can show: {shown} "
             "(80 % power at 5 %, if the arms differ on a fifth of the items)",

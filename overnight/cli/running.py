@@ -11,7 +11,7 @@ from overnight.cli.planning import print_plan
 from overnight.cli.stopping import stop_on_signals
 from overnight.cli.sweep_options import LoadedSweep
 from overnight.errors import StopRequested, TrialsFailed, UsageError
-from overnight.ids import is_run_id, new_run_id
+from overnight.ids import new_run_id
 from overnight.planning.trials import experiment_fingerprint
 from overnight.runs.opening import (
     check_same_experiment,
@@ -66,7 +66,9 @@ def run_sweep(
         check_same_experiment(folder, read_manifest(folder), sweep.spec)
     else:
         if skip_prepare or skip_build or not steps.has(Step.PREPARE):
-            raise UsageError("only a run that goes on can leave out its first steps; name it with --resume RUN")
+            raise UsageError(
+                "only a run that goes on can leave out its first steps; name it with --resume RUN"
+            )
         folder = RunFolder(run_path(experiments_dir, run_id or new_run_id()))
     options = RunOptions(
         run_id=folder.run_id,
@@ -139,7 +141,8 @@ def _carry_out(console: Console, folder: RunFolder, spec: PromptSweepSpec, optio
         for slug, error in failed.items():
             console.print(f"failed   {slug}: {error}", highlight=False, markup=False)
         raise TrialsFailed(
-            f"{len(failed)} of {len(manifest.trials)} trials failed; mend the cause, then `overnight resume {folder.run_id}`"
+            f"{len(failed)} of {len(manifest.trials)} trials failed; mend the cause, then "
+            f"`overnight resume {folder.run_id}`"
             if failed
             else str(state.message)
         )

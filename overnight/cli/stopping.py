@@ -21,7 +21,7 @@ def stop_on_signals(folder: RunFolder) -> Iterator[None]:
         return
     asked = False
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(_number: int, _frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
             raise KeyboardInterrupt

@@ -75,9 +75,7 @@ def load_sweep(
         overrides.set_text(assignment)
     spec = validate(PromptSweepSpec, overrides.value, path)
     root = ConfigRoot.of_sweep(path)
-    return LoadedSweep(
-        spec=resolve(spec, root), overrides=tuple(overrides.made), config_dir=root.folder
-    )
+    return LoadedSweep(spec=resolve(spec, root), overrides=tuple(overrides.made), config_dir=root.folder)
 
 
 def _apply(overrides: Overrides, changes: dict[str, Any], experiment: Any, path: Path) -> None:

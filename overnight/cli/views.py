@@ -98,9 +98,7 @@ def _state(folder: RunFolder, manifest: RunManifest) -> str:
     return manifest.state.value
 
 
-def _trial_row(
-    folder: RunFolder, manifest: RunManifest, slug: str, expected: int | None
-) -> dict[str, Any]:
+def _trial_row(folder: RunFolder, manifest: RunManifest, slug: str, expected: int | None) -> dict[str, Any]:
     record = manifest.trials[slug]
     return {
         "trial": slug,

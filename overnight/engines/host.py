@@ -104,7 +104,9 @@ class EngineHost:
         """
         self.state_path.parent.mkdir(parents=True, exist_ok=True)
         self._load()
-        self._watcher = threading.Thread(target=self._watch, name=f"watch {self.state_path.stem}", daemon=True)
+        self._watcher = threading.Thread(
+            target=self._watch, name=f"watch {self.state_path.stem}", daemon=True
+        )
         self._watcher.start()
 
     def __enter__(self) -> Self:

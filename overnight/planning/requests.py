@@ -68,9 +68,7 @@ def part_requests(trial: Trial, part: Part, conditions: Iterable[Condition]) -> 
 def request(trial: Trial, part: str, item: Item, arm: Arm, sample_index: int) -> Request:
     """Return the request for one draw."""
     return Request(
-        custom_id=custom_id(
-            item.key, arm.condition.value, arm.temperature, sample_index, item.type.value
-        ),
+        custom_id=custom_id(item.key, arm.condition.value, arm.temperature, sample_index, item.type.value),
         part=part,
         messages=tuple(messages(trial.prompt_set.text(arm.condition), item)),
         temperature=arm.temperature,

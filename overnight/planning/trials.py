@@ -157,7 +157,10 @@ def _explicit(trial: ExplicitTrial, defaults: Defaults) -> _Cell:
     return _Cell(
         model=_resolved(trial.model or defaults.model, ModelSpec, "experiment.trials[].model", "--models"),
         prompt_set=_resolved(
-            trial.prompt_set or defaults.prompt_set, PromptSet, "experiment.trials[].prompt_set", "--prompt-sets"
+            trial.prompt_set or defaults.prompt_set,
+            PromptSet,
+            "experiment.trials[].prompt_set",
+            "--prompt-sets",
         ),
         temps=trial.temps or defaults.temps,
         top_p=defaults.top_p if trial.top_p is None else trial.top_p,

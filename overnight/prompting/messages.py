@@ -48,7 +48,12 @@ def template_digest() -> str:
             dataset="d", item_id="i", type=ItemType.CLOSED, question="<question>", answers=("a",)
         ),
         ItemType.OPEN: Item(
-            dataset="d", item_id="i", type=ItemType.OPEN, question="<question>", answers=(), context="<passage>"
+            dataset="d",
+            item_id="i",
+            type=ItemType.OPEN,
+            question="<question>",
+            answers=(),
+            context="<passage>",
         ),
     }
     return digest({kind.value: user_message(item) for kind, item in parts.items()})

@@ -9,10 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from overnight.ids import number_label
-from overnight.records import Condition, ItemType
+from overnight.records import Condition
 from overnight.report import wording
 from overnight.report.forest import axis_limit, panels
-from overnight.report.markdown import trial_heading, truncated_share, where_rows, why_unfinished
 from overnight.report.results import Outcome, RunReport
 from overnight.report.text import visible
 from overnight.report.verdict import verdict
@@ -49,11 +48,8 @@ def run_page(run: RunReport) -> str:
         limit=axis_limit(shown),
         outcomes=_OUTCOMES,
         conditions=tuple(Condition),
-        open_type=ItemType.OPEN,
-        heading=trial_heading(run),
-        where=where_rows(run),
-        truncated_share=truncated_share,
-        why_unfinished=why_unfinished,
+        heading=wording.trial_heading(run),
+        prices=next((wording.hypothetical(trial.costs.pricing) for trial in run.trials if trial.costs), ""),
         number_label=number_label,
         w=wording,
     )

@@ -240,6 +240,12 @@ class TrialReport:
         """Share of the answered draws that ran into the token limit."""
         return self.counts.truncated / self.counts.done if self.counts.done else None
 
+    def truncated_share_of(self, condition: Condition) -> float | None:
+        """Return the share of an arm's answered draws that ran into the token limit, over both types."""
+        arms = [arm for arm in self.arms if arm.condition is condition]
+        answered = sum(arm.n_draws - arm.n_errors for arm in arms)
+        return sum(arm.n_truncated for arm in arms) / answered if answered else None
+
     @property
     def answers_per_minute(self) -> float | None:
         """Draws that were answered in a minute of inference."""

@@ -53,10 +53,10 @@ def _what_was_shown(run: RunReport) -> str:
     return (
         f"{len(shown)} of {counted(len(tested), 'comparison')} in exact match or token F1 {_has(len(shown))} "
         f"q below 0.05: the treatment is better in {better} and worse in {len(shown) - better}. The largest "
-        f"difference is in {metric_name(row.metric)} on {where}: {percent(row.mean_control)} % with the control "
-        f"prompt, {percent(row.mean_treatment)} % with the treatment, a difference of {points(row.delta)} points "
-        f"({confidence((best.trial,))} interval {interval(row)}, q {probability(row.q_value)}, "
-        f"{counted(row.n_pairs, 'pair')})."
+        f"difference is in {metric_name(row.metric)} on {where}: {percent(row.mean_control)} % with the "
+        f"control prompt, {percent(row.mean_treatment)} % with the treatment, a difference of "
+        f"{points(row.delta)} points ({confidence((best.trial,))} interval {interval(row)}, "
+        f"q {probability(row.q_value)}, {counted(row.n_pairs, 'pair')})."
     )
 
 
@@ -102,9 +102,9 @@ def _caveats(run: RunReport) -> list[str]:
     if cut:
         worst = max(cut, key=lambda trial: trial.truncated_share or 0)
         sentences.append(
-            f"In {counted(len(cut), 'trial')} more than {percent(TRUNCATED_TOO_OFTEN, 0)} % of the replies were cut "
-            f"off at the token limit (most in {worst.label}, {percent(worst.truncated_share)} %); a longer limit "
-            "may change the result."
+            f"In {counted(len(cut), 'trial')} more than {percent(TRUNCATED_TOO_OFTEN, 0)} % of the replies "
+            f"were cut off at the token limit (most in {worst.label}, {percent(worst.truncated_share)} %); a "
+            "longer limit may change the result."
         )
     return sentences
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from overnight.records import FinishReason
 from overnight.report.results import McNemarRow, MetricRow, Reply, RunReport, TrialReport
+from overnight.store.manifest import TrialState
 
 MINUS = "\u2212"
 ARROW = "\u2192"
@@ -22,13 +23,13 @@ _CHARS_OF_A_DIGEST = 12
 _GIB = 1 << 30
 
 DRY_RUN = (
-    "DRY RUN: no model was loaded. The answers are synthetic, so every number below says something about the "
-    "machinery and nothing about a model."
+    "DRY RUN: no model was loaded. The answers are synthetic, so every number below says something about "
+    "the machinery and nothing about a model."
 )
 HOW_TO_READ = (
     "A difference is treatment minus control over the items that both arms answered, in percentage points; "
-    "its interval says how far chance in the choice of items can move it, and an interval that holds 0 leaves "
-    "open which prompt is better.",
+    "its interval says how far chance in the choice of items can move it, and an interval that holds 0 "
+    "leaves open which prompt is better.",
     "q is the p-value after allowing for the number of comparisons in the whole run: below 0.05 the "
     "difference is called shown, and neither a larger q nor an interval of width 0 (no item differed) says "
     "that the prompts are equal.",
@@ -200,6 +201,34 @@ def environment_rows(run: RunReport) -> list[tuple[str, str]]:
         ),
         ("git commit", f"{commit}{changed}" if commit else not_available("not run from a repository")),
     ]
+
+
+def where_rows(run: RunReport) -> list[list[str]]:
+    """Return what lies where in the folder of a run."""
+    return [
+        ["this run on one page, with examples", "report.html"],
+        ["every comparison as numbers", "summary.csv"],
+        ["figures", "figures/"],
+        ["what ran, how far, with what", "manifest.json"],
+        ["the configuration, which can be run again", "effective_config.yaml"],
+        ["the questions as they were asked", "items/"],
+        *([f"report of {trial.label}", f"{trial.slug}/reports/report.md"] for trial in run.trials),
+    ]
+
+
+def trial_heading(run: RunReport) -> str:
+    """Return what the labels of a run's trials are."""
+    return "prompt set" if all(trial.label == trial.prompt_set for trial in run.trials) else "trial"
+
+
+def why_unfinished(trial: TrialReport) -> str:
+    """Return what the state of a trial means."""
+    return {
+        TrialState.PLANNED: "never begun",
+        TrialState.RUNNING: "still running, or its process was killed",
+        TrialState.PARTIAL: "only some of its steps were asked for",
+        TrialState.STOPPED: "somebody asked it to stop",
+    }.get(trial.state, NOT_AVAILABLE)
 
 
 def _gib(n_bytes: float | None) -> str:

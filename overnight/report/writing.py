@@ -1,10 +1,11 @@
 """Every report of a run, written from its files alone."""
 
 from overnight.report.figures import write_figures
-from overnight.report.markdown import run_markdown, trial_markdown
 from overnight.report.page import run_page
 from overnight.report.reading import read_run
+from overnight.report.run_markdown import run_markdown
 from overnight.report.summary import write_summary
+from overnight.report.trial_markdown import trial_markdown
 from overnight.store.files import write_text
 from overnight.store.run_folder import RunFolder
 

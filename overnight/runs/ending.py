@@ -48,7 +48,9 @@ def settle_trial(folder: RunFolder, slug: str, counts: TrialCounts, steps: StepR
     error = None
     if steps.has(Step.SUBMIT, Step.POLL) or counts.done + counts.errors == counts.expected:
         if counts.errors:
-            error = f"{counts.errors} of {counts.expected} requests failed; `overnight resume` asks them again"
+            error = (
+                f"{counts.errors} of {counts.expected} requests failed; `overnight resume` asks them again"
+            )
         elif counts.done < counts.expected:
             error = f"{counts.done} of {counts.expected} draws are done"
     state = TrialState.FAILED if error else TrialState.DONE if steps.has(Step.COSTS) else TrialState.PARTIAL
@@ -83,7 +85,13 @@ def seal_reports(folder: RunFolder) -> None:
                 late = [folder.trial(slug).significance, folder.trial(slug).report]
                 sealed = dict(seal(folder.path, file) for file in late if file.is_file())
                 manifest = manifest.with_trial(slug, artifacts={**record.artifacts, **sealed})
-        files = [folder.plan, folder.effective_config, folder.aggregate_report, folder.html_report, folder.summary]
+        files = [
+            folder.plan,
+            folder.effective_config,
+            folder.aggregate_report,
+            folder.html_report,
+            folder.summary,
+        ]
         files += sorted(folder.figures.glob("*.p*"))
         artifacts = dict(seal(folder.path, file) for file in files if file.is_file())
         return manifest.model_copy(update={"artifacts": artifacts})

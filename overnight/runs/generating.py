@@ -9,7 +9,6 @@ from overnight.engines.dispatch import DispatchPolicy, dispatch
 from overnight.engines.protocol import Engine
 from overnight.errors import StopRequested
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.planning.requests import Request
 from overnight.planning.trials import Trial
 from overnight.runs.building import built_requests
 from overnight.spec.prompt_sweep import Execution

@@ -33,6 +33,8 @@ from overnight.store.run_folder import RunFolder, find_run, list_runs, run_path
 from overnight.store.run_lock import run_lock
 from overnight.telemetry.environment import describe_environment
 
+_NAMED_KEYS = 3  # of those in which two experiments differ
+
 
 @contextlib.contextmanager
 def opened_run(spec: PromptSweepSpec, options: RunOptions) -> Iterator[RunFolder]:
@@ -93,7 +95,9 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
                 execution=spec.execution.model_dump(mode="json"),
                 environment=describe_environment(),
                 items=dict(
-                    seal(folder.path, folder.items(name), rows=sum(item.dataset == name for item in plan.items))
+                    seal(
+                        folder.path, folder.items(name), rows=sum(item.dataset == name for item in plan.items)
+                    )
                     for name in names
                 ),
                 blocks={
@@ -160,10 +164,11 @@ def check_same_experiment(folder: RunFolder, manifest: RunManifest, spec: Prompt
     before = read_mapping(folder.effective_config, "the configuration of the run", expand=False)
     after = spec.model_dump(mode="json")
     keys = _differences(before.get("experiment"), after["experiment"], "experiment")
-    named = ", ".join(keys[:3]) or "code that changes answers"
+    named = ", ".join(keys[:_NAMED_KEYS]) or "code that changes answers"
+    more = f" (and {len(keys) - _NAMED_KEYS} more)" if len(keys) > _NAMED_KEYS else ""
     raise UsageError(
-        f"run {folder.run_id} is another experiment: {named} differ{'s' if len(keys) == 1 else ''}"
-        f"{f' (and {len(keys) - 3} more)' if len(keys) > 3 else ''}; start a new run, or undo the change"
+        f"run {folder.run_id} is another experiment, it differs in {named}{more}; "
+        "start a new run, or undo the change"
     )
 
 
@@ -179,7 +184,9 @@ def load_plan(folder: RunFolder, spec: PromptSweepSpec) -> Plan:
     """Return the plan of a run over its frozen items."""
     paths = [folder.items(name) for name in dataset_names(spec)]
     if missing := [path for path in paths if not path.is_file()]:
-        raise UsageError(f"run {folder.run_id} is another experiment: it has no {missing[0].name}; start a new run")
+        raise UsageError(
+            f"run {folder.run_id} is another experiment: it has no {missing[0].name}; start a new run"
+        )
     return make_plan(spec, load_items(paths))
 
 

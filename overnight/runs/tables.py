@@ -120,7 +120,9 @@ def write_scores(folder: TrialFolder, plan: Plan, trial: Trial, unsupported: Uns
     with atomic_writer(folder.scores) as file:
         table = csv.writer(_UnixLines(file), lineterminator="\r\n")
         table.writerow(SCORE_COLUMNS)
-        for _, group in groupby(_predictions(folder, plan, trial), key=lambda pair: (pair[0].item.key, pair[0].arm)):
+        for _, group in groupby(
+            _predictions(folder, plan, trial), key=lambda pair: (pair[0].item.key, pair[0].arm)
+        ):
             scored = [
                 (prediction, score_reply(prediction.item, prediction.text, rule))
                 for prediction, reason in group
@@ -164,7 +166,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
 
 
 class _UnixLines:
-    """Ends rows in ``\\n`` where the table was told ``\\r\\n``.
+    r"""Ends rows in ``\n`` where the table was told ``\r\n``.
 
     Before Python 3.13 a table quotes a carriage return only if its own rows end in one; unquoted, it would cut
     a reply in two rows.
@@ -186,9 +188,7 @@ def _draws(plan: Plan, trial: Trial) -> Iterator[tuple[str, Item, Arm, int]]:
                 yield name, item, arm, index
 
 
-def _predictions(
-    folder: TrialFolder, plan: Plan, trial: Trial
-) -> Iterator[tuple[Prediction, FinishReason]]:
+def _predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> Iterator[tuple[Prediction, FinishReason]]:
     rows = read_predictions(folder.predictions)
     n_rows = 0
     for n_rows, ((name, item, arm, index), row) in enumerate(

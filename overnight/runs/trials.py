@@ -37,8 +37,9 @@ def is_finished(folder: RunFolder, plan: Plan, slug: str) -> bool:
 
 def needs_engine(folder: RunFolder, plan: Plan, trial: Trial) -> bool:
     """True where a trial has draws that are not done yet."""
-    return not is_finished(folder, plan, trial.slug) and count_draws(folder, plan, trial).done < (
-        plan.requests_per_trial[trial.slug]
+    return (
+        not is_finished(folder, plan, trial.slug)
+        and count_draws(folder, plan, trial).done < (plan.requests_per_trial[trial.slug])
     )
 
 
@@ -141,7 +142,11 @@ def trial_artifacts(folder: RunFolder, slug: str, counts: TrialCounts) -> dict[s
 
 def _effective(folder: RunFolder, block: ModelBlock) -> dict[str, Any]:
     """Return what answered: the model and how it was held."""
-    model = {"model": block.model.name, "model_digest": block.model.sha256, "engine": block.model.engine.value}
+    model = {
+        "model": block.model.name,
+        "model_digest": block.model.sha256,
+        "engine": block.model.engine.value,
+    }
     if block.model.engine is EngineKind.DRY_RUN:
         return model
     state = read_state(folder.engines / f"{block.model.name}.json")

@@ -99,7 +99,9 @@ def find_sweep(argument: str) -> Path:
     if argument.startswith("config/") and (shipped / argument.removeprefix("config/")).is_file():
         return shipped / argument.removeprefix("config/")
     names = sorted(p.stem for p in (shipped / "sweeps").glob("*.yaml"))
-    raise UsageError(f"{argument}: no such file; give a path, or the name of a shipped sweep: {', '.join(names)}")
+    raise UsageError(
+        f"{argument}: no such file; give a path, or the name of a shipped sweep: {', '.join(names)}"
+    )
 
 
 def _prompt_text(path: Path, what: str) -> str:

@@ -35,7 +35,9 @@ class ModelSpec(Spec):
         scheme, colon, rest = source.partition(":")
         if colon and scheme in {"pypi", "hf", "ollama"}:
             if scheme != "pypi":
-                raise ValueError(f"source {source!r}: only paths and pypi:package==version#file can be loaded")
+                raise ValueError(
+                    f"source {source!r}: only paths and pypi:package==version#file can be loaded"
+                )
             package, _, file = rest.partition("#")
             if "==" not in package or not file:
                 raise ValueError(f"source {source!r}: wanted pypi:package==version#file")

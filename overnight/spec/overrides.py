@@ -58,7 +58,9 @@ class Overrides:
         """
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"--set {assignment}: wanted key=value, e.g. --set execution.parts_per_dataset=2")
+            raise UsageError(
+                f"--set {assignment}: wanted key=value, e.g. --set execution.parts_per_dataset=2"
+            )
         try:
             value = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError):

@@ -156,7 +156,9 @@ class Execution(Spec):
 
     max_concurrent_requests: PositiveInt = Field(default=4, le=256)
     request_timeout_s: float = Field(default=600, gt=0)
-    attempts_per_item: PositiveInt = Field(default=3, le=20, description="tries before an item is an error row")
+    attempts_per_item: PositiveInt = Field(
+        default=3, le=20, description="tries before an item is an error row"
+    )
     max_engine_restarts: NonNegativeInt = Field(
         default=3, description="restarts in a row without a single answer between them"
     )

@@ -169,6 +169,4 @@ def _known_keys(model: type[BaseModel], location: list[int | str]) -> list[str]:
 def _models_in(annotation: Any) -> set[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {annotation}
-    return {
-        inner for argument in getattr(annotation, "__args__", ()) or () for inner in _models_in(argument)
-    }
+    return {inner for argument in getattr(annotation, "__args__", ()) or () for inner in _models_in(argument)}

@@ -14,10 +14,10 @@ from overnight.errors import StoreError, UsageError
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[TextIO]:
-    """Give a text file that replaces ``path`` when the block ends well, and leaves no trace otherwise.
+    r"""Give a text file that replaces ``path`` when the block ends well, and leaves no trace otherwise.
 
     The bytes are on disk before the name is: a crash leaves the old file or the new one. Lone surrogates,
-    which UTF-8 cannot hold, are written as ``\\udXXX``.
+    which UTF-8 cannot hold, are written as ``\udXXX``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

@@ -60,7 +60,13 @@ def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, con
     manifest = overnight_alone.manifest("alone")
     assert "experiments/run_alone/aggregate_report.md" in out
 
-    for name in ("plan.json", "effective_config.yaml", "overrides.json", "aggregate_report.md", "report.html"):
+    for name in (
+        "plan.json",
+        "effective_config.yaml",
+        "overrides.json",
+        "aggregate_report.md",
+        "report.html",
+    ):
         assert (run / name).stat().st_size > 0, name
     assert (run / "summary.csv").read_text().startswith("trial,") or "trial" in _header(run / "summary.csv")
     assert {path.name for path in (run / "items").iterdir()} == {"starter_closed.jsonl", "starter_open.jsonl"}
@@ -72,7 +78,12 @@ def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, con
     assert len(manifest["trials"]) == 2
     for slug, record in manifest["trials"].items():
         assert record["state"] == "done"
-        assert record["counts"] == {"expected": 16, "done": 16, "errors": 0, "truncated": record["counts"]["truncated"]}
+        assert record["counts"] == {
+            "expected": 16,
+            "done": 16,
+            "errors": 0,
+            "truncated": record["counts"]["truncated"],
+        }
         for name in (
             "results/generations.jsonl",
             "results/predictions.csv",
@@ -171,7 +182,11 @@ def test_a_stopped_run_ends_with_130_and_goes_on(overnight, config, undisturbed,
     # Three were under way, and a look at the stop file is due five times a second.
     assert n_then <= n_rows <= n_then + 12
     assert overnight.manifest("stopped")["state"] == "stopped"
-    assert not [p for p in psutil.process_iter(["cmdline"]) if str(overnight.folder) in " ".join(p.info["cmdline"] or [])]
+    assert not [
+        p
+        for p in psutil.process_iter(["cmdline"])
+        if str(overnight.folder) in " ".join(p.info["cmdline"] or [])
+    ]
 
     overnight("resume", "stopped")
     assert tables_of(overnight.run_folder("stopped")) == undisturbed
@@ -225,9 +240,7 @@ def test_the_graph_shows_the_run_its_trials_and_their_tasks(overnight, config, a
     runs = _post(api, "flow_runs/filter", {"flow_runs": {"name": {"any_": ["graph"]}}})
     (parent,) = runs
     assert parent["state"]["type"] == "COMPLETED"
-    children = _post(
-        api, "flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [parent["id"]]}}}
-    )
+    children = _post(api, "flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [parent["id"]]}}})
     slugs = set(overnight.manifest("graph")["trials"])
     assert {child["name"] for child in children} == slugs
     for child in children:
@@ -245,7 +258,17 @@ def test_the_module_takes_the_same_arguments(overnight, config) -> None:
     import sys
 
     result = subprocess.run(
-        [sys.executable, "-m", "flows.prompt_sweep", config, "--limit_items", "2", "--dry_run", "--run_id", "module"],
+        [
+            sys.executable,
+            "-m",
+            "flows.prompt_sweep",
+            config,
+            "--limit_items",
+            "2",
+            "--dry_run",
+            "--run_id",
+            "module",
+        ],
         cwd=overnight.folder,
         env=overnight.environment,
         capture_output=True,

@@ -174,9 +174,7 @@ def test_an_engine_that_keeps_dying_ends_the_trial_with_what_it_answered(tmp_pat
 
 
 def test_an_engine_that_is_gone_for_good_is_an_error_at_once(tmp_path) -> None:
-    engine = ScriptedEngine(
-        {"d|5|control|0.0|0|closed": [EngineUnavailable("killed")]}, comes_back=False
-    )
+    engine = ScriptedEngine({"d|5|control|0.0|0|closed": [EngineUnavailable("killed")]}, comes_back=False)
     with pytest.raises(EngineCrashed, match="gone for good"):
         _run(tmp_path, engine, _requests(20))
 

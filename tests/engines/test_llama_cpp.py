@@ -102,7 +102,7 @@ def test_unicode_and_control_characters_go_there_and_back(host) -> None:
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_it_is_sent(host) -> None:
-    with pytest.raises(ContextOverflow, match="context holds 512.*execution.engine.context_tokens"):
+    with pytest.raises(ContextOverflow, match=r"context holds 512.*execution\.engine\.context_tokens"):
         _ask(host, _request("word " * 600))
 
 
@@ -128,8 +128,7 @@ def test_a_killed_host_is_restarted_and_the_engine_recovers(host) -> None:
         await engine.complete(_request())
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(EngineUnavailable):
-            while True:
-                await engine.complete(_request())
+            await _ask_until_it_fails(engine)
         await engine.recover()
         completion = await engine.complete(_request())
         await engine.close()
@@ -151,7 +150,10 @@ def test_a_file_that_is_no_model_is_a_clear_error(weights, tmp_path, host) -> No
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(100))
     settings = dataclasses.replace(host.settings, model_path=broken)
-    with EngineHost(settings, tmp_path, "broken") as other, pytest.raises(EngineCrashed, match=r"broken\.gguf"):
+    with (
+        EngineHost(settings, tmp_path, "broken") as other,
+        pytest.raises(EngineCrashed, match=r"broken\.gguf"),
+    ):
         other.start()
 
 
@@ -178,6 +180,11 @@ time.sleep(600)
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+async def _ask_until_it_fails(engine: LlamaCppEngine) -> None:
+    while True:
+        await engine.complete(_request())
 
 
 def _has_gpu() -> bool:

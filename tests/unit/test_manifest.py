@@ -1,0 +1,179 @@
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from overnight.errors import StoreError, UsageError
+from overnight.store.files import read_json, write_json, write_text
+from overnight.store.manifest import (
+    RunManifest,
+    TrialCounts,
+    TrialRecord,
+    TrialState,
+    broken_seals,
+    read_manifest,
+    seal,
+    update_manifest,
+    write_manifest,
+)
+from overnight.store.run_folder import RunFolder, find_run, list_runs
+from overnight.store.run_lock import is_locked, run_lock
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def manifest(run_id: str = "r1", **fields: Any) -> RunManifest:
+    plain: dict[str, Any] = {
+        "run_id": run_id,
+        "kind": "prompt-sweep",
+        "name": "s",
+        "fingerprint": "f" * 64,
+        "created": NOW,
+        "updated": NOW,
+        "execution": {"condition": "both"},
+        "environment": {"python": "3.11"},
+        "trials": {name: TrialRecord(fingerprint=name * 8, requested={"top_k": 0}) for name in "ab"},
+    }
+    return RunManifest.model_validate(plain | fields)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path / "experiments" / "run_r1")
+    write_manifest(run, manifest())
+    return run
+
+
+def test_a_manifest_reads_back(folder: RunFolder) -> None:
+    assert read_manifest(folder) == manifest()
+
+
+def test_a_change_of_one_trial_leaves_the_others(folder: RunFolder) -> None:
+    after = update_manifest(
+        folder, lambda m: m.with_trial("a", state=TrialState.DONE, counts=TrialCounts(done=3))
+    )
+    assert read_manifest(folder) == after
+    assert after.trials["a"].counts.done == 3
+    assert after.trials["b"] == manifest().trials["b"]
+    assert after.updated > NOW
+    assert after.created == NOW
+
+
+def test_changes_made_at_once_are_all_kept(folder: RunFolder) -> None:
+    def count(slug: str) -> None:
+        for _ in range(10):
+            update_manifest(
+                folder, lambda m: m.with_trial(slug, counts=TrialCounts(done=m.trials[slug].counts.done + 1))
+            )
+
+    threads = [threading.Thread(target=count, args=(slug,)) for slug in "abab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [read_manifest(folder).trials[slug].counts.done for slug in "ab"] == [20, 20]
+
+
+def test_a_change_that_fails_leaves_the_manifest_as_it_was(folder: RunFolder) -> None:
+    before = folder.manifest.read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        update_manifest(folder, lambda _: 1 / 0)  # type: ignore[arg-type,return-value]
+    assert folder.manifest.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "schema_version 2, this version reads 1"),
+        ({"schema_version": None}, "schema_version None"),
+        ({"created": "yesterday"}, "created: "),
+        ({"state": "finished"}, "state: "),
+        ({"surprise": 1}, "surprise: "),
+    ],
+)
+def test_a_manifest_that_cannot_be_ours_is_refused(
+    folder: RunFolder, change: dict[str, Any], message: str
+) -> None:
+    write_json(folder.manifest, read_json(folder.manifest) | change)
+    with pytest.raises(StoreError, match=f"manifest.json: {message}"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", "{"])
+def test_a_manifest_that_was_damaged_is_refused(folder: RunFolder, text: str) -> None:
+    folder.manifest.write_text(text)
+    with pytest.raises(StoreError, match=r"manifest\.json"):
+        read_manifest(folder)
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    write_text(tmp_path / "results" / "predictions.csv", "a,b\n")
+    return tmp_path / "results" / "predictions.csv"
+
+
+def test_an_untouched_file_keeps_its_seal(tmp_path: Path, sealed: Path) -> None:
+    name, artifact = seal(tmp_path, sealed, rows=1)
+    assert (name, artifact.bytes, artifact.rows) == ("results/predictions.csv", 4, 1)
+    assert broken_seals(tmp_path, {name: artifact}) == []
+
+
+@pytest.mark.parametrize("content", ["a,c\n", "a,b\n\n", ""])
+def test_a_changed_file_breaks_its_seal(tmp_path: Path, sealed: Path, content: str) -> None:
+    artifacts = dict([seal(tmp_path, sealed)])
+    sealed.write_text(content)
+    assert broken_seals(tmp_path, artifacts) == ["results/predictions.csv"]
+
+
+def test_a_missing_file_and_a_folder_in_its_place_break_the_seal(tmp_path: Path, sealed: Path) -> None:
+    artifacts = dict([seal(tmp_path, sealed)])
+    sealed.unlink()
+    assert broken_seals(tmp_path, artifacts) == ["results/predictions.csv"]
+    sealed.mkdir()
+    assert broken_seals(tmp_path, artifacts) == ["results/predictions.csv"]
+
+
+def test_a_run_is_found_by_id_with_and_without_prefix_and_by_path(folder: RunFolder) -> None:
+    experiments = folder.path.parent
+    for word in ("r1", "run_r1", str(folder.path)):
+        assert find_run(experiments, word) == RunFolder(folder.path.resolve())
+
+
+@pytest.mark.parametrize("word", ["r2", "../experiments", ".", "..", "/", "nowhere/run_r1"])
+def test_a_run_that_is_not_there_is_answered_with_the_newest(folder: RunFolder, word: str) -> None:
+    with pytest.raises(UsageError, match="no run .*; the newest is r1"):
+        find_run(folder.path.parent, word)
+
+
+def test_a_folder_without_a_manifest_is_no_run(folder: RunFolder) -> None:
+    (folder.path.parent / "run_r0").mkdir()
+    write_manifest(RunFolder(folder.path.parent / "run_r2"), manifest("r2"))
+    assert [run.run_id for run in list_runs(folder.path.parent)] == ["r1", "r2"]
+
+
+def test_two_trials_share_no_file(folder: RunFolder) -> None:
+    def files(slug: str) -> set[Path]:
+        trial = folder.trial(slug)
+        names = [
+            trial.journal,
+            trial.predictions,
+            trial.scores,
+            trial.significance,
+            trial.costs,
+            trial.report,
+        ]
+        return {*names, trial.part_state("p"), folder.batch_inputs(slug)}
+
+    assert len(files("a")) == 8
+    assert files("a") & files("b") == set()
+
+
+def test_a_run_that_somebody_works_on_is_not_worked_on_twice(folder: RunFolder) -> None:
+    assert not is_locked(folder)
+    with run_lock(folder):
+        assert is_locked(folder)
+        with pytest.raises(UsageError, match="being worked on by another process"), run_lock(folder):
+            pytest.fail("held twice")
+    assert not is_locked(folder)
