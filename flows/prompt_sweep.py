@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import prefect.runtime.flow_run
 from prefect import flow, get_run_logger
@@ -84,9 +85,9 @@ def model_block(
         return _trials(folder, block, run)
     states: dict[str, State] = {}
     try:
-        settings = host_settings(
-            block, fetch_weights(block.model, return_state=True).result(), spec.execution
-        )
+        # The task returns a state that holds the path, so that the UI shows whether it was cached.
+        weights = cast("Path", fetch_weights(block.model, return_state=True).result())
+        settings = host_settings(block, weights, spec.execution)
         with EngineHost(settings, folder.engines, block.model.name) as host:
             load_model(block.model.name, host)
             try:

@@ -13,8 +13,7 @@ _HIDDEN = re.compile(
     "\U000e0000-\U000e007f"
     "]"
 )
-_DELETE, _PICTURE_OF_DELETE, _PICTURES = 0x7F, "\u2421", 0x2400
-_LAST_PICTURE, _LAST_LATIN_1, _LAST_OF_PLANE_0 = 0x1F, 0xFF, 0xFFFF
+_LAST_LATIN_1, _LAST_OF_PLANE_0 = 0xFF, 0xFFFF
 _RETURN = "\u21b5"
 
 # What can begin or end something in GitHub's Markdown when it stands inside a line. Parentheses and
@@ -26,10 +25,10 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 def visible(text: str) -> str:
     r"""Return a text in which every character can be seen, and which UTF-8 can hold.
 
-    Control characters become their pictures (U+2400 and on); lone surrogates, and characters that reorder or
-    hide their neighbours, become escapes such as ``\ud800``. Tabs and newlines stay.
+    Control characters, lone surrogates, and characters that reorder or hide their neighbours become escapes
+    such as ``\x1b`` and ``\ud800``; few fonts have the pictures of U+2400. Tabs and newlines stay.
     """
-    return _HIDDEN.sub(lambda match: _picture(ord(match[0])), text)
+    return _HIDDEN.sub(lambda match: _escape(ord(match[0])), text)
 
 
 def cell(text: str, *, limit: int = CELL_CHARS, n_chars: int | None = None) -> str:
@@ -49,11 +48,7 @@ def cell(text: str, *, limit: int = CELL_CHARS, n_chars: int | None = None) -> s
     return escaped.strip() + rest
 
 
-def _picture(code: int) -> str:
-    if code <= _LAST_PICTURE:
-        return chr(_PICTURES + code)
-    if code == _DELETE:
-        return _PICTURE_OF_DELETE
+def _escape(code: int) -> str:
     if code <= _LAST_LATIN_1:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= _LAST_OF_PLANE_0 else f"\\U{code:08x}"
