@@ -444,9 +444,8 @@ def test_the_process_says_the_same_as_the_function(project: Path, experiments: P
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"overnight: {project / 'sweeps' / 's.yaml'}: unknown key 'experimnt'; did you mean 'experiment'? (and 1 more)\n"
-    )
+    complaint = "unknown key 'experimnt'; did you mean 'experiment'? (and 1 more)"
+    assert done.stderr == f"overnight: {project / 'sweeps' / 's.yaml'}: {complaint}\n"
     assert list(experiments.iterdir()) == []
 
 

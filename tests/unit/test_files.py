@@ -36,9 +36,13 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_scratch(old: Path) -> None:
-    with pytest.raises(DiskFullError), atomic_writer(old) as file:
-        file.write("half of the n")
-        fail()
+    def write_half(path: Path) -> None:
+        with atomic_writer(path) as file:
+            file.write("half of the n")
+            fail()
+
+    with pytest.raises(DiskFullError):
+        write_half(old)
     assert old.read_text() == "old"
     assert [path.name for path in old.parent.iterdir() if path.is_file()] == ["table.csv"]
 
@@ -110,7 +114,7 @@ def test_a_folder_with_room_can_be_written_to(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(old: Path) -> None:
     for path in (old, old / "below"):
         with pytest.raises(
-            UsageError, match="cannot be written to .*; choose another folder with --experiments-dir"
+            UsageError, match=r"cannot be written to .*; choose another folder with --experiments-dir"
         ):
             require_writable(path, 1)
 

@@ -143,7 +143,7 @@ def test_a_run_is_found_by_id_with_and_without_prefix_and_by_path(folder: RunFol
 
 @pytest.mark.parametrize("word", ["r2", "../experiments", ".", "..", "/", "nowhere/run_r1"])
 def test_a_run_that_is_not_there_is_answered_with_the_newest(folder: RunFolder, word: str) -> None:
-    with pytest.raises(UsageError, match="no run .*; the newest is r1"):
+    with pytest.raises(UsageError, match=r"no run .*; the newest is r1"):
         find_run(folder.path.parent, word)
 
 

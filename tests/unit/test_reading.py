@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def test_unreadable_yaml_is_named_by_its_line_and_column(tmp_path: Path, text: s
 
 
 @pytest.mark.parametrize(
-    "text", ["name: 2024-13-45\n", "name: !!int x\n", "name: \x01\n", "name: " + "[" * 5000]
+    "text", ["name: 2024-13-45\n", "name: !!int x\n", "name: \x01\n", "name: " + "[" * 2000]
 )
 def test_what_looks_like_yaml_and_is_not_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     assert "not valid YAML" in refusal(tmp_path, text)
@@ -269,18 +270,24 @@ def test_nothing_expands_in_the_configuration_of_a_run(tmp_path: Path) -> None:
     assert read_mapping(path, "the configuration of the run", expand=False) == {"path": "$HOME/x"}
 
 
+def complaint(read: Callable[[], object]) -> str:
+    """Return what a user is told, or nothing where all is well; any other error goes through."""
+    try:
+        read()
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_mapping_or_one_line_of_refusal(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_bytes(content)
-    try:
-        value = read_mapping(path, "a sweep")
-        validate(PromptSweepSpec, value, path)
-    except UsageError as error:
-        assert str(error).startswith(str(path))
-        assert "\n" not in str(error)
+    message = complaint(lambda: validate(PromptSweepSpec, read_mapping(path, "a sweep"), path))
+    assert message.startswith(f"{path}:") or not message
+    assert "\n" not in message
 
 
 YAML_VALUES = st.recursive(
@@ -300,11 +307,10 @@ KEYS = st.sampled_from(
 def test_any_value_in_any_place_is_valid_or_one_line_of_refusal(section: str, value: dict[str, Any]) -> None:
     experiment = {"datasets": ["d"], section: value}
     for tree in (experiment, experiment | {section: [value]}):
-        try:
-            validate(PromptSweepSpec, {"name": "s", "experiment": tree}, "s.yaml")
-        except UsageError as error:
-            assert str(error).startswith("s.yaml: ")
-            assert "\n" not in str(error)
+        spec = {"name": "s", "experiment": tree}
+        message = complaint(lambda spec=spec: validate(PromptSweepSpec, spec, "s.yaml"))
+        assert message.startswith("s.yaml: ") or not message
+        assert "\n" not in message
 
 
 def test_an_override_is_remembered_with_what_it_replaced() -> None:
