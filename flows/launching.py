@@ -1,17 +1,98 @@
-"""Calling a flow from the command line."""
+"""Calling a flow from the command line, with an API of its own where no server is set."""
 
-from typing import Any, cast
+import atexit
+import contextlib
+import functools
+import importlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import IO, Any, cast
 
-from prefect import Flow
+import httpx
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    get_current_settings,
+    temporary_settings,
+)
+
+from overnight.errors import OvernightError
+
+_LEAVE_S = 10.0
+_OK = 200
 
 
-def call(flow: Flow[..., Any], parameters: dict[str, Any]) -> State[Any]:
-    """Run a flow in this process and return its final state.
+def call(entrypoint: str, parameters: dict[str, Any]) -> State[Any]:
+    """Run a flow (``module:name``) in this process and return its final state.
 
     Without heartbeats: whoever watches this run sees its process, and joining the heartbeat's thread would cost
     every trial a second.
     """
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    url, wait_until_it_answers = _api()
+    module, _, name = entrypoint.partition(":")
+    flow = getattr(importlib.import_module(module), name)  # takes a while, as the API does
+    wait_until_it_answers()
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         return cast("State[Any]", flow(**parameters, return_state=True))
+
+
+@functools.cache
+def _api() -> tuple[str, Callable[[], None]]:
+    """Return where the API is, and how to wait for it: the one that is set, or a process that lives as long as this."""
+    if url := get_current_settings().api.url:
+        return str(url), lambda: None
+    port = _free_port()
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this process
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.api_host", str(port)],
+        stdin=subprocess.PIPE,
+        stdout=said,
+        stderr=said,
+        start_new_session=True,  # Ctrl-C is for us
+    )
+    # At the very end: Prefect sends its last log lines and events when the interpreter leaves.
+    atexit.register(_end, process, said)
+    url = f"http://127.0.0.1:{port}/api"
+    return url, lambda: _wait_until_healthy(url, process, said)
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+    patience_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            said.seek(0)
+            lines = said.read().decode("utf-8", "replace").split("\n")
+            reason = next((line for line in reversed(lines) if line.strip()), f"code {process.returncode}")
+            raise OvernightError(f"the embedded Prefect API ended: {reason}")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health", timeout=5, trust_env=False).status_code == _OK:
+                return
+        time.sleep(0.1)
+    raise OvernightError(
+        f"the embedded Prefect API did not answer within {patience_s} s; "
+        "raise PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or start a server and set PREFECT_API_URL"
+    )
+
+
+def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()  # it leaves by itself
+    try:
+        process.wait(timeout=_LEAVE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    said.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,10 +1,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from overnight.store.content_store import cache_folder
 
 _USERS_CACHE = cache_folder()  # before any test changes the environment
+
+# A busy machine is no failure; what takes too long shows in `pytest --durations`.
+settings.register_profile("overnight", deadline=None)
+settings.load_profile("overnight")
 
 
 @pytest.fixture(autouse=True)

@@ -28,9 +28,7 @@ _SETTINGS = {
 def call_flow(kind: str, parameters: dict[str, Any]) -> Any:
     """Call the flow of an experiment and return its final state."""
     _set_up_prefect()
-    launcher = importlib.import_module("flows.launching")
-    module, _, name = FLOWS[kind].partition(":")
-    return launcher.call(getattr(importlib.import_module(module), name), parameters)
+    return importlib.import_module("flows.launching").call(FLOWS[kind], parameters)
 
 
 def _set_up_prefect() -> None:

@@ -10,6 +10,7 @@ from overnight.cli.console import console
 from overnight.report.writing import write_reports
 from overnight.runs.ending import seal_reports
 from overnight.spec.config_root import ConfigRoot
+from overnight.store.files import read_json
 from overnight.store.journal import is_done, read_rows
 from overnight.store.manifest import RunManifest, TrialState, read_manifest
 from overnight.store.run_folder import RunFolder, find_run, list_runs
@@ -32,7 +33,7 @@ def show_run(experiments: Path, run: str, *, as_json: bool) -> None:
     """Print one run, trial by trial; a run that is going on is counted from its journals."""
     folder = find_run(experiments, run)
     manifest = read_manifest(folder)
-    plan = json.loads(folder.plan.read_text(encoding="utf-8"))
+    plan = read_json(folder.plan)
     expected = {t["slug"]: t["n_requests"] for block in plan["blocks"] for t in block["trials"]}
     rows = [_trial_row(folder, manifest, slug, expected.get(slug)) for slug in manifest.trials]
     if as_json:

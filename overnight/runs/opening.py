@@ -116,12 +116,17 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
 @contextlib.contextmanager
 def _left_whole_or_not_at_all(path: Path) -> Iterator[None]:
     """Make a folder, and take it away again where the block fails: a full disk leaves no half a run."""
-    path.mkdir()
     try:
-        yield
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
+        path.mkdir()
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror}); free some space, or choose another folder or --run-id"
+        ) from None
 
 
 def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dict[str, Any]] = ()) -> None:

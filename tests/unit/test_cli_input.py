@@ -404,16 +404,17 @@ def test_a_full_disk_is_said_before_anything_is_written(
 
 
 def test_a_disk_that_fills_while_the_run_is_made_leaves_no_half_of_it(
-    project: Path, experiments: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, experiments: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(opening, "write_manifest", full)
-    with pytest.raises((OSError, SystemExit)):
-        main(
-            ["run", str(project / "sweeps" / "s.yaml"), "--experiments-dir", str(experiments), "--plan-only"]
-        )
+    sweep = str(project / "sweeps" / "s.yaml")
+    assert (
+        left_with("run", sweep, "--experiments-dir", str(experiments), "--plan-only", "--run-id", "r1") == 2
+    )
+    assert "run_r1: cannot be written (No space left on device)" in capsys.readouterr().err
     assert list(experiments.iterdir()) == []
 
 
@@ -447,6 +448,14 @@ def test_the_process_says_the_same_as_the_function(project: Path, experiments: P
     complaint = "unknown key 'experimnt'; did you mean 'experiment'? (and 1 more)"
     assert done.stderr == f"overnight: {project / 'sweeps' / 's.yaml'}: {complaint}\n"
     assert list(experiments.iterdir()) == []
+
+
+def test_a_run_whose_plan_is_gone_is_shown_as_such(
+    project: Path, experiments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned(project, experiments, capsys, "--run-id", "r1").plan.unlink()
+    assert left_with("show", "r1", "--experiments-dir", str(experiments)) == 2
+    assert "plan.json: no such file" in capsys.readouterr().err
 
 
 def test_what_was_overridden_stands_in_the_run(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overnight.datasets.freezing import content_id, load_items, prepare_items, write_items
@@ -183,6 +183,7 @@ def test_a_bad_byte_far_into_the_file_is_named_by_its_line(tmp_path: Path) -> No
     assert ":1000: byte 1 of the line" in refusal(dataset(tmp_path, rows + b"\xff\n"))
 
 
+@settings(max_examples=40)
 @given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))
 def test_frozen_items_read_back(tmp_path_factory: pytest.TempPathFactory, question: str, answer: str) -> None:
     path = tmp_path_factory.getbasetemp() / "frozen.jsonl"

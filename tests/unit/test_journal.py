@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overnight.errors import StoreError
@@ -63,6 +63,7 @@ def test_a_reply_reads_back_exactly(tmp_path: Path, text: str) -> None:
     assert content.isascii()
 
 
+@settings(max_examples=40)
 @given(st.lists(st.builds(row, ANY_TEXT, ANY_TEXT | st.none(), st.sampled_from(["ok", "error"])), max_size=5))
 def test_rows_read_back_in_the_order_in_which_they_were_written(
     scratch: Path, rows: list[dict[str, Any]]
@@ -104,6 +105,7 @@ def test_a_journal_cut_at_any_byte_keeps_its_whole_rows_and_can_be_gone_on_with(
         assert list(read_rows(scratch)) == [*whole, row("next")]
 
 
+@settings(max_examples=40)
 @given(st.lists(ANY_TEXT, min_size=1, max_size=4), st.data())
 def test_any_rows_cut_anywhere_leave_a_prefix(scratch: Path, texts: list[str], data: st.DataObject) -> None:
     rows = [row(str(n), text) for n, text in enumerate(texts)]

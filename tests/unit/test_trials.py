@@ -3,7 +3,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from overnight.errors import UsageError
@@ -68,6 +68,7 @@ def test_the_grid_is_the_product_in_the_order_of_the_config(make_spec: Maker) ->
     assert cells == list(product("ba", "qp", [0.9, 1.0], [20, 0], [8, 4], [16]))
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_there_are_as_many_trials_as_the_axes_multiply_to(make_spec: Maker, data: st.DataObject) -> None:
     sizes = data.draw(st.tuples(*[st.integers(1, 3)] * 6))
@@ -178,6 +179,7 @@ def test_two_values_of_top_p_never_share_a_folder(make_spec: Maker, one: float, 
     assert first.slug.lower() != second.slug.lower()
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.floats(0, 5), min_size=1, max_size=3, unique=True),
     st.lists(st.floats(0, 5), min_size=1, max_size=3, unique=True),
@@ -333,6 +335,7 @@ def test_the_same_fingerprint_comes_out_of_the_configuration_of_a_run(
     assert experiment_fingerprint(back) == experiment_fingerprint(spec)
 
 
+@settings(max_examples=40)
 @given(ANY_TEXT, st.lists(ANY_TEXT.filter(bool), max_size=3))
 def test_prompts_and_stop_strings_survive_the_configuration_of_a_run(
     make_spec: Maker, tmp_path_factory: pytest.TempPathFactory, text: str, stop: list[str]
