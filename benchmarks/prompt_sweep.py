@@ -1,0 +1,506 @@
+"""The prompt sweep against its baselines: ``python benchmarks/prompt_sweep.py [--quick] [--out FILE.json]``.
+
+What is measured, how, and what it does not say stands in ``README.md`` beside this file.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from bare_engine import Body, ask_bare, ask_one_by_one
+from figures import Figure, NotMeasuredError, Spread, Target, load_average, write_record
+
+from overnight.engines.sources import fetch
+from overnight.ids import split_custom_id
+from overnight.planning.plan import Plan
+from overnight.runs.building import build_requests
+from overnight.runs.costing import write_costs
+from overnight.runs.ending import settle_trial
+from overnight.runs.generating import count_draws, generate
+from overnight.runs.opening import create_run, load_plan, load_spec
+from overnight.runs.resolving import resolve
+from overnight.runs.tables import write_predictions, write_scores
+from overnight.runs.trials import begin_trial, connect, host_settings, note_generated
+from overnight.spec.config_root import ConfigRoot, shipped_config
+from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.run_options import RunOptions
+from overnight.spec.steps import StepRange
+from overnight.store.journal import is_done, read_rows
+from overnight.store.manifest import RunManifest, TrialRecord, read_manifest
+from overnight.store.run_folder import RunFolder
+
+T = TypeVar("T")
+
+_HERE = Path(__file__).parent
+_MODEL = "smollm2-135m-instruct-q4_1"
+_LONG_PROMPT_WORDS = 900
+_HELP_RUNS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much is done; ``QUICK`` is for trying out, its figures are noisy."""
+
+    repetitions: int
+    items: int
+    long_prompt_items: int
+    trials: int
+    trials_repetitions: int
+    few_items: int = 100
+    many_items: int = 10_000
+    memory_repetitions: int
+
+
+FULL = Sizes(
+    repetitions=5, items=16, long_prompt_items=8, trials=100, trials_repetitions=3, memory_repetitions=3
+)
+QUICK = Sizes(
+    repetitions=2, items=8, long_prompt_items=4, trials=20, trials_repetitions=1, memory_repetitions=1
+)
+
+
+class CommandLine:
+    """``overnight`` as a process of its own, with a Prefect home and run folders that go away with the benchmark."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.experiments = scratch / "experiments"
+        self._environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("PREFECT_")  # no server of the user's, no settings of the user's
+        } | {"PREFECT_HOME": str(scratch / "prefect")}
+        self._n_runs = 0
+
+    def run(self, *arguments: str, peak_memory: Path | None = None) -> "FinishedRun":
+        """Carry out ``overnight run ARGUMENT...`` and return what it came to."""
+        self._n_runs += 1
+        run_id = f"benchmark{self._n_runs:03d}"
+        script = [str(_HERE / "peak_memory.py"), str(peak_memory)] if peak_memory else ["-m", "overnight"]
+        command = [*script, "run", *arguments, "--experiments-dir", str(self.experiments), "--run-id", run_id]
+        began = datetime.now(UTC)
+        started = time.perf_counter()
+        self.python(*command)
+        wall_s = time.perf_counter() - started
+        return FinishedRun(RunFolder(self.experiments / f"run_{run_id}"), began, wall_s)
+
+    def python(self, *arguments: str) -> None:
+        """Run this Python with arguments to its end."""
+        result = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.scratch,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            said = (result.stderr or result.stdout).strip().splitlines() or ["nothing"]
+            raise NotMeasuredError(f"exit code {result.returncode} of {' '.join(arguments)}: {said[-1]}")
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run folder, and the process that filled it."""
+
+    folder: RunFolder
+    began: datetime
+    wall_s: float
+
+    @property
+    def manifest(self) -> RunManifest:
+        """What the run says of itself."""
+        return read_manifest(self.folder)
+
+    @property
+    def trials(self) -> list[TrialRecord]:
+        """Its trials in the order in which they ran."""
+        return sorted(self.manifest.trials.values(), key=lambda t: _known(t.timings.started))
+
+    def only_trial(self) -> tuple[str, TrialRecord]:
+        """Return the slug and the record of its one trial."""
+        ((slug, record),) = self.manifest.trials.items()
+        return slug, record
+
+
+def _known(value: T | None) -> T:
+    if value is None:
+        raise NotMeasuredError("the manifest lacks a timing")
+    return value
+
+
+# ------------------------------------------------------------------------------------------- throughput
+
+
+def throughput(line: CommandLine, sizes: Sizes) -> list[Figure]:
+    """Measure tokens/s against the bare engine, and items/min against one request at a time."""
+    short = ["quickstart", "--prompt-sets", "short_answer", "--limit-items", str(sizes.items)]
+    long = [str(_long_prompt_sweep(line.scratch)), "--limit-items", str(sizes.long_prompt_items)]
+    return [
+        *_throughput(line, f"starter items, short prompts ({sizes.items} items)", short, sizes.repetitions),
+        *_throughput(
+            line,
+            f"starter items, a treatment of {_LONG_PROMPT_WORDS} words ({sizes.long_prompt_items} items)",
+            long,
+            sizes.repetitions,
+        ),
+    ]
+
+
+def _throughput(line: CommandLine, workload: str, arguments: list[str], repetitions: int) -> list[Figure]:
+    through: dict[str, list[float]] = {"tokens": [], "inference_s": [], "trial_s": [], "command_s": []}
+    bare_rates, slow_items, items_inference, items_trial = [], [], [], []
+    n_items = 0
+    for _ in range(repetitions):  # ours, bare, one by one; ours, bare, one by one; ...
+        run = line.run(*arguments)
+        slug, trial = run.only_trial()
+        spec = load_spec(run.folder)
+        plan = load_plan(run.folder, spec)
+        n_items = len(plan.items)
+        inference_s = _known(trial.timings.inference_s)
+        trial_s = (_known(trial.timings.ended) - _known(trial.timings.started)).total_seconds()
+        rows = list(read_rows(run.folder.trial(slug).journal))
+        if not all(is_done(row) for row in rows):
+            raise NotMeasuredError(f"{run.folder.path}: some requests failed")
+        tokens = sum(row["completion_tokens"] for row in rows)
+        for name, value in zip(through, (tokens, inference_s, trial_s, run.wall_s), strict=True):
+            through[name].append(value)
+
+        block = plan.blocks[0]
+        settings = host_settings(block, fetch(block.model).path, spec.execution)
+        requests = _requests(run.folder, plan, slug)
+        bare = ask_bare([body for _, body in requests], settings, line.scratch / "bare")
+        one_by_one = ask_one_by_one(_item_by_item(requests, plan), settings, line.scratch / "one_by_one")
+        if not len(rows) == bare.n_answers == one_by_one.n_answers:
+            raise NotMeasuredError(
+                f"{len(rows)}, {bare.n_answers} and {one_by_one.n_answers} answers are not the same work"
+            )
+        bare_rates.append(bare.completion_tokens / bare.wall_s)
+        slow_items.append(60 * n_items / one_by_one.wall_s)
+        items_inference.append(60 * n_items / inference_s)
+        items_trial.append(60 * n_items / trial_s)
+
+    def rate(seconds: str) -> Spread:
+        return Spread(tuple(n / s for n, s in zip(through["tokens"], through[seconds], strict=True)))
+
+    bare_engine = {"baseline": Spread(tuple(bare_rates)), "baseline_name": "bare engine, same host and requests"}
+    slow = {"baseline": Spread(tuple(slow_items)), "baseline_name": "one request at a time, no prefix reuse"}
+    n_requests = plan.n_requests
+    return [
+        Figure(
+            name=f"tokens/s while generating; {workload}",
+            unit="tokens/s",
+            value=rate("inference_s"),
+            target=Target(of="ratio", bound="at least", limit=0.95),
+            note=f"{n_requests} requests, {settings.slots} at once, fresh hosts",
+            **bare_engine,
+        ),
+        Figure(
+            name=f"tokens/s over the whole trial; {workload}",
+            unit="tokens/s",
+            value=rate("trial_s"),
+            note="requests built, draws generated, tables written and sealed",
+            **bare_engine,
+        ),
+        Figure(
+            name=f"the whole command; {workload}",
+            unit="s",
+            value=Spread(tuple(through["command_s"])),
+            note="with the start of Prefect and of the model, the comparisons and the report",
+        ),
+        Figure(
+            name=f"items/min while generating; {workload}",
+            unit="items/min",
+            value=Spread(tuple(items_inference)),
+            target=Target(of="ratio", bound="at least", limit=3),
+            note=f"an item is {n_requests // n_items} requests",
+            **slow,
+        ),
+        Figure(
+            name=f"items/min over the whole trial; {workload}",
+            unit="items/min",
+            value=Spread(tuple(items_trial)),
+            **slow,
+        ),
+    ]
+
+
+def _requests(folder: RunFolder, plan: Plan, slug: str) -> list[tuple[str, Body]]:
+    """Return the custom ids and bodies of a trial's requests, in the order in which the run sends them."""
+    rows = [
+        json.loads(line)
+        for part in plan.parts
+        for line in (folder.batch_inputs(slug) / f"{part.name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    return [(row["custom_id"], row["body"]) for row in rows]
+
+
+def _item_by_item(requests: Iterable[tuple[str, Body]], plan: Plan) -> list[Body]:
+    """Return the bodies in the order of the items, both arms of an item one after the other."""
+    position = {(item.dataset, item.item_id): number for number, item in enumerate(plan.items)}
+
+    def place(request: tuple[str, Body]) -> tuple[int, float, str, int]:
+        dataset, item_id, condition, temperature, draw, _ = split_custom_id(request[0])
+        return position[dataset, item_id], temperature, condition, draw
+
+    return [body for _, body in sorted(requests, key=place)]
+
+
+def _long_prompt_sweep(scratch: Path) -> Path:
+    """Write a sweep like quickstart with one treatment of about 900 words, made of the starter prompts."""
+    shipped = shipped_config()
+    texts = [path.read_text(encoding="utf-8") for path in sorted((shipped / "prompts").glob("*.treatment.txt"))]
+    words = " ".join(texts).split()
+    words = (words * (1 + _LONG_PROMPT_WORDS // len(words)))[:_LONG_PROMPT_WORDS]
+    config = yaml.safe_load((shipped / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8"))
+    config["name"] = "long_prompt"
+    config["experiment"]["sweep"]["prompt_sets"] = ["long_prompt"]
+    control = (shipped / "prompts" / "control.txt").read_text(encoding="utf-8")
+    return _config(
+        scratch / "long_prompt",
+        "sweeps/long_prompt.yaml",
+        {
+            "prompts/long.txt": " ".join(words),
+            "prompts/control.txt": control,
+            "prompts/long_prompt.yaml": yaml.safe_dump(
+                {"name": "long_prompt", "control": "control.txt", "treatment": "long.txt"}
+            ),
+            "sweeps/long_prompt.yaml": yaml.safe_dump(config, sort_keys=False),
+        },
+    )
+
+
+# ---------------------------------------------------------------------------------------------- trials
+
+
+def seconds_a_trial(line: CommandLine, sizes: Sizes) -> list[Figure]:
+    """Measure what a trial costs beyond its inference, and how long a run takes until its first trial."""
+    sweep = _many_trials(line.scratch, sizes.trials)
+    _warm_up(line)
+    through_prefect, library_alone, first_trial, all_in = [], [], [], []
+    for number in range(sizes.trials_repetitions):
+        run = line.run(str(sweep))
+        ends = [_known(trial.timings.ended) for trial in run.trials]
+        # From one end to the next lies one whole trial: its subflow, its steps, its place in the manifest.
+        through_prefect.append((ends[-1] - ends[0]).total_seconds() / (len(ends) - 1))
+        to_first_s = (_known(run.trials[0].timings.started) - run.began).total_seconds()
+        first_trial.append(to_first_s)
+        all_in.append((run.wall_s - to_first_s) / len(ends))
+        library_alone.append(_library_alone(sweep, line.experiments, f"alone{number:03d}") / len(ends))
+    library = {"baseline": Spread(tuple(library_alone)), "baseline_name": "the same steps without Prefect"}
+    at_most_one = Target(of="value", bound="at most", limit=1.0)
+    return [
+        Figure(
+            name=f"seconds a trial beyond inference ({sizes.trials} trials, dry-run engine, embedded API)",
+            unit="s",
+            value=Spread(tuple(through_prefect)),
+            target=at_most_one,
+            note="from the end of one trial to the end of the next",
+            **library,
+        ),
+        Figure(
+            name="the same with comparisons, reports and the end of the process shared out",
+            unit="s",
+            value=Spread(tuple(all_in)),
+            target=at_most_one,
+        ),
+        Figure(
+            name="from the command to the first trial",
+            unit="s",
+            value=Spread(tuple(first_trial)),
+            note="imports, the embedded API, the plan",
+        ),
+    ]
+
+
+def _many_trials(scratch: Path, n_trials: int) -> Path:
+    config = yaml.safe_load((shipped_config() / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8"))
+    config["name"] = "many_trials"
+    config["experiment"]["dry_run"] = True
+    config["experiment"]["sweep"] |= {"prompt_sets": ["short_answer"], "top_k": list(range(1, n_trials + 1))}
+    return _config(
+        scratch / "many_trials",
+        "sweeps/many_trials.yaml",
+        {"prompts/.keep": "", "sweeps/many_trials.yaml": yaml.safe_dump(config, sort_keys=False)},
+    )
+
+
+def _warm_up(line: CommandLine) -> None:
+    """Have Prefect's database made and everything compiled, which is no part of a trial."""
+    line.run("quickstart", "--dry-run", "--prompt-sets", "short_answer", "--limit-items", "4")
+
+
+def _library_alone(sweep: Path, experiments: Path, run_id: str) -> float:
+    """Return the seconds that the steps of every trial take when they are called one after another."""
+    value = yaml.safe_load(sweep.read_text(encoding="utf-8"))
+    spec = resolve(PromptSweepSpec.model_validate(value), ConfigRoot.of_sweep(sweep))
+    folder = create_run(spec, RunOptions(run_id=run_id, experiments_dir=experiments))
+    plan = load_plan(folder, spec)
+    started = time.perf_counter()
+    for block in plan.blocks:
+        for trial in block.trials:
+            begin_trial(folder, trial.slug)
+            build_requests(folder, plan, trial)
+            engine = connect(folder, block, spec.execution)
+            generated = asyncio.run(generate(folder, plan, block, trial, engine, spec.execution))
+            note_generated(folder, block, trial.slug, generated)
+            own = folder.trial(trial.slug)
+            write_predictions(own, plan, trial)
+            write_scores(own, plan, trial, spec.experiment.unsupported)
+            write_costs(own, spec.execution.pricing, generated.inference_s)
+            settle_trial(folder, trial.slug, count_draws(folder, plan, trial), StepRange())
+    return time.perf_counter() - started
+
+
+# ---------------------------------------------------------------------------------------------- memory
+
+
+def peak_memory(line: CommandLine, sizes: Sizes) -> list[Figure]:
+    """Measure the peak memory of the flow's process with few and with many items."""
+    few, many = (_made_up_sweep(line.scratch, n) for n in (sizes.few_items, sizes.many_items))
+    _warm_up(line)
+    peaks: dict[Path, list[float]] = {few: [], many: []}
+    for _ in range(sizes.memory_repetitions):
+        for sweep in (few, many):
+            said = line.scratch / "peak_bytes"
+            line.run(str(sweep), peak_memory=said)
+            peaks[sweep].append(int(said.read_text()) / 1e6)
+    return [
+        Figure(
+            name=f"peak memory of the flow's process, {sizes.many_items} items",
+            unit="MB",
+            value=Spread(tuple(peaks[many])),
+            baseline=Spread(tuple(peaks[few])),
+            baseline_name=f"{sizes.few_items} items",
+            target=Target(of="ratio", bound="at most", limit=1.2),
+            note="dry-run engine; of the process alone, without its children",
+        )
+    ]
+
+
+def _made_up_sweep(scratch: Path, n_items: int) -> Path:
+    """Write a dry run over ``n_items`` made-up open-book items of about 60 words."""
+    name = f"made_up_{n_items}"
+    passage = "The ledger is kept by the harbour and names one town a line, with its mill and its market day. " * 2
+    rows = (
+        {
+            "id": f"q{i}",
+            "question": f"Which town stands on line {i} of the ledger?",
+            "answers": [f"Town {i}"],
+            "context": f"{passage}Line {i} names Town {i}, {i % 90 + 5} miles from the harbour.",
+        }
+        for i in range(n_items)
+    )
+    sweep = {
+        "kind": "prompt-sweep",
+        "name": name,
+        "experiment": {
+            "datasets": [name],
+            "defaults": {"model": _MODEL, "prompt_set": "short_answer", "temps": [0.0]},
+            "dry_run": True,
+        },
+    }
+    return _config(
+        scratch / name,
+        f"sweeps/{name}.yaml",
+        {
+            f"datasets/{name}.jsonl": "".join(json.dumps(row) + "\n" for row in rows),
+            f"datasets/{name}.yaml": yaml.safe_dump({"name": name, "type": "open", "path": f"{name}.jsonl"}),
+            f"sweeps/{name}.yaml": yaml.safe_dump(sweep),
+        },
+    )
+
+
+# ------------------------------------------------------------------------------------------------ help
+
+
+def help_page(line: CommandLine, _: Sizes) -> list[Figure]:
+    """Measure how long ``overnight --help`` takes."""
+    wall_s: dict[tuple[str, ...], list[float]] = {("-m", "overnight", "--help"): [], ("-c", "pass"): []}
+    for arguments in wall_s:
+        line.python(*arguments)  # compiled and read from disk once
+    for _ in range(_HELP_RUNS):
+        for arguments, seconds in wall_s.items():
+            started = time.perf_counter()
+            line.python(*arguments)
+            seconds.append(time.perf_counter() - started)
+    ours, bare = wall_s.values()
+    return [
+        Figure(
+            name="overnight --help",
+            unit="s",
+            value=Spread(tuple(ours)),
+            baseline=Spread(tuple(bare)),
+            baseline_name="python -c pass",
+            target=Target(of="value", bound="at most", limit=0.5),
+        )
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ main
+
+
+PIECES: dict[str, Callable[[CommandLine, Sizes], list[Figure]]] = {
+    "help": help_page,
+    "throughput": throughput,
+    "trials": seconds_a_trial,
+    "memory": peak_memory,
+}
+
+
+def main() -> int:
+    """Measure, print, write; return 1 if something could not be measured, whatever the figures are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sizes: noisy, for trying out")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write everything here as JSON")
+    parser.add_argument("--only", choices=PIECES, action="append", help="measure this piece; may be repeated")
+    arguments = parser.parse_args()
+    sizes = QUICK if arguments.quick else FULL
+    load_before = load_average()
+    print("min / median / max over repetitions; a ratio is value over baseline of the same repetition\n")
+    figures: list[Figure] = []
+    not_measured: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="overnight-benchmark-", ignore_cleanup_errors=True) as scratch:
+        line = CommandLine(Path(scratch))
+        for name in arguments.only or PIECES:
+            try:
+                taken = PIECES[name](line, sizes)
+            except Exception as error:  # noqa: BLE001 - the other pieces are still worth measuring
+                not_measured[name] = f"{type(error).__name__}: {error}"
+                print(f"{name}: not measured: {not_measured[name]}\n", flush=True)
+                continue
+            figures += taken
+            for figure in taken:
+                print(*figure.lines(), "", sep="\n", flush=True)
+    if arguments.out:
+        write = partial(write_record, arguments.out, figures=figures, not_measured=not_measured)
+        write(
+            settings={name: getattr(sizes, name) for name in Sizes.__slots__} | {"quick": arguments.quick},
+            load_before=load_before,
+        )
+    return 1 if not_measured else 0
+
+
+def _config(root: Path, sweep: str, files: dict[str, str]) -> Path:
+    """Write a configuration folder and return the path of its sweep."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return root / sweep
+
+
+if __name__ == "__main__":
+    sys.exit(main())
