@@ -195,7 +195,10 @@ def _throughput(line: CommandLine, workload: str, arguments: list[str], repetiti
     def rate(seconds: str) -> Spread:
         return Spread(tuple(n / s for n, s in zip(through["tokens"], through[seconds], strict=True)))
 
-    bare_engine = {"baseline": Spread(tuple(bare_rates)), "baseline_name": "bare engine, same host and requests"}
+    bare_engine = {
+        "baseline": Spread(tuple(bare_rates)),
+        "baseline_name": "bare engine, same host and requests",
+    }
     slow = {"baseline": Spread(tuple(slow_items)), "baseline_name": "one request at a time, no prefix reuse"}
     n_requests = plan.n_requests
     return [
@@ -242,7 +245,9 @@ def _requests(folder: RunFolder, plan: Plan, slug: str) -> list[tuple[str, Body]
     rows = [
         json.loads(line)
         for part in plan.parts
-        for line in (folder.batch_inputs(slug) / f"{part.name}.jsonl").read_text(encoding="utf-8").splitlines()
+        for line in (folder.batch_inputs(slug) / f"{part.name}.jsonl")
+        .read_text(encoding="utf-8")
+        .splitlines()
     ]
     return [(row["custom_id"], row["body"]) for row in rows]
 
@@ -261,7 +266,9 @@ def _item_by_item(requests: Iterable[tuple[str, Body]], plan: Plan) -> list[Body
 def _long_prompt_sweep(scratch: Path) -> Path:
     """Write a sweep like quickstart with one treatment of about 900 words, made of the starter prompts."""
     shipped = shipped_config()
-    texts = [path.read_text(encoding="utf-8") for path in sorted((shipped / "prompts").glob("*.treatment.txt"))]
+    texts = [
+        path.read_text(encoding="utf-8") for path in sorted((shipped / "prompts").glob("*.treatment.txt"))
+    ]
     words = " ".join(texts).split()
     words = (words * (1 + _LONG_PROMPT_WORDS // len(words)))[:_LONG_PROMPT_WORDS]
     config = yaml.safe_load((shipped / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8"))
@@ -393,7 +400,9 @@ def peak_memory(line: CommandLine, sizes: Sizes) -> list[Figure]:
 def _made_up_sweep(scratch: Path, n_items: int) -> Path:
     """Write a dry run over ``n_items`` made-up open-book items of about 60 words."""
     name = f"made_up_{n_items}"
-    passage = "The ledger is kept by the harbour and names one town a line, with its mill and its market day. " * 2
+    passage = (
+        "The ledger is kept by the harbour and names one town a line, with its mill and its market day. " * 2
+    )
     rows = (
         {
             "id": f"q{i}",
@@ -462,7 +471,9 @@ PIECES: dict[str, Callable[[CommandLine, Sizes], list[Figure]]] = {
 
 def main() -> int:
     """Measure, print, write; return 1 if something could not be measured, whatever the figures are."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes: noisy, for trying out")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write everything here as JSON")
     parser.add_argument("--only", choices=PIECES, action="append", help="measure this piece; may be repeated")

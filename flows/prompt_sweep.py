@@ -14,7 +14,7 @@ from overnight.engines.host import EngineHost
 from overnight.errors import OvernightError
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.runs.ending import begin_run, end_block, end_run, fail_trials, scored_trials, seal_reports
-from overnight.runs.opening import load_plan, opened_run
+from overnight.runs.opening import frozen_items, load_plan, opened_run
 from overnight.runs.resolving import resolve
 from overnight.runs.trials import host_settings, needs_engine
 from overnight.spec.config_root import ConfigRoot
@@ -44,7 +44,7 @@ def prompt_sweep(sweep: PromptSweepSpec, run: RunOptions = RunOptions()) -> Stat
     """
     spec = resolve(sweep, ConfigRoot(run.config_dir or Path("config")))
     if run.steps.has(Step.PREPARE) and not run.skip_prepare:
-        prepare(spec.experiment)
+        prepare(spec.experiment, frozen_items(run))
     with opened_run(spec, run) as folder:
         plan = load_plan(folder, spec)
         begin_run(folder)

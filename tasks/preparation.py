@@ -18,8 +18,10 @@ from overnight.spec.prompt_sweep import PromptSweepExperiment
 
 
 @task(name="prepare-items", cache_policy=NO_CACHE, persist_result=False)
-def prepare(experiment: PromptSweepExperiment) -> "State[Path]":
-    """Freeze the items of an experiment, or find them frozen."""
+def prepare(experiment: PromptSweepExperiment, frozen: Path | None) -> "State[Path]":
+    """Freeze the items of an experiment, or find them frozen: in the run that goes on, or in the cache."""
+    if frozen is not None:
+        return Completed(name="Cached", message=f"items found in {frozen}", data=frozen)
     entry = prepare_items(experiment)
     return Completed(
         name="Cached" if entry.was_cached else "Completed",

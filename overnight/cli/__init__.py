@@ -2,24 +2,33 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed trials, 2 wrong usage, 130 stopped."""
-    from overnight.cli.app import app  # noqa: PLC0415 - `import overnight.cli` stays light
+    import typer  # noqa: PLC0415 - `import overnight.cli` stays light
+
+    from overnight.cli.app import app  # noqa: PLC0415
     from overnight.cli.arguments import normalised  # noqa: PLC0415
     from overnight.errors import OvernightError, StopRequested, TrialsFailed  # noqa: PLC0415
 
+    # Typer brings a click of its own in some versions and not in others; this is the base of its errors in both.
+    usage_error: Any = typer.BadParameter.__mro__[1]
+    arguments = normalised(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        app(normalised(sys.argv[1:] if argv is None else argv))
+        app(arguments, prog_name="overnight", standalone_mode=False)
     except TrialsFailed as error:
         _leave(str(error), 1)
     except StopRequested as error:
         _leave(str(error), 130)
     except OvernightError as error:
         _leave(str(error), 2)
-    except KeyboardInterrupt:
+    except usage_error as error:
+        _leave(f"{error.format_message()} (`overnight --help` lists what there is)", 2)
+    except (KeyboardInterrupt, typer.Abort):
         _leave("stopped", 130)
+    sys.exit(0)
 
 
 def _leave(message: str, code: int) -> None:

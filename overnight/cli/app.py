@@ -8,7 +8,6 @@ import typer
 app = typer.Typer(
     name="overnight",
     help="Run language-model experiments overnight: complete, comparable, statistically honest by morning.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

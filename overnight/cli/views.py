@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from overnight.cli.console import console
+from overnight.errors import StoreError
 from overnight.report.writing import write_reports
 from overnight.runs.ending import seal_reports
 from overnight.spec.config_root import ConfigRoot
@@ -19,7 +20,7 @@ from overnight.store.run_lock import is_locked, run_lock
 
 def show_runs(experiments: Path, *, as_json: bool) -> None:
     """Print the runs of a folder, oldest first."""
-    rows = [_run_row(folder) for folder in list_runs(experiments)]
+    rows = [_run_row_or_damage(folder) for folder in list_runs(experiments)]
     if as_json:
         _print_json(rows)
         return
@@ -77,6 +78,15 @@ def show_models(*, as_json: bool) -> None:
         _print_json(rows)
     else:
         _print_table(rows, ("name", "engine", "family", "params_billion", "quantization", "context_tokens"))
+
+
+def _run_row_or_damage(folder: RunFolder) -> dict[str, Any]:
+    """Return a run's row; a run whose files cannot be read does not hide the others."""
+    try:
+        return _run_row(folder)
+    except StoreError as error:
+        unknown = dict.fromkeys(("name", "trials", "draws", "created"))
+        return {"run": folder.run_id, **unknown, "state": f"damaged: {error}"}
 
 
 def _run_row(folder: RunFolder) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def _serve(settings: dict[str, Any]) -> Any:
     has_gpu = any("GPU" in str(device.get("type", "")) for device in xllamacpp.get_device_info())
     if settings["batch_invariant"] == "on" or (settings["batch_invariant"] == "auto" and not has_gpu):
         # What llama.cpp computes for a token depends, in the last bits, on how many tokens are computed with it:
-        # its flash attention and its half-precision matrix kernels change with the number of rows. These two
-        # settings take the kernels that do not; see docs/decisions/0002.
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        # its half-precision attention has other kernels for many rows than for one. For bf16 keys and values it
+        # has one kernel only, which goes row by row; see docs/decisions/0002.
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_BF16
     return xllamacpp.Server(params)
 

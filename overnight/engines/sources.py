@@ -105,8 +105,11 @@ def memoised_digest(path: Path) -> str:
 def _local_digest(path: Path, model: str) -> str:
     if not path.is_file():
         raise UsageError(f"model {model}: source: {path}: no such file; give the path of a GGUF file")
-    with path.open("rb") as file:
-        magic = file.read(4)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise UsageError(f"model {model}: source: {path}: cannot be read ({error.strerror})") from None
     if magic != b"GGUF":
         raise UsageError(f"model {model}: source: {path} begins with {magic!r}, wanted a GGUF file")
     return memoised_digest(path)

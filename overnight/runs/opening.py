@@ -18,7 +18,7 @@ from overnight.spec.dataset import DatasetSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 from overnight.spec.run_options import RunOptions
-from overnight.store.files import require_writable, write_json, write_text
+from overnight.store.files import read_json, require_writable, write_json, write_text
 from overnight.store.manifest import (
     BlockRecord,
     RunManifest,
@@ -52,6 +52,14 @@ def opened_run(spec: PromptSweepSpec, options: RunOptions) -> Iterator[RunFolder
     with run_lock(folder):
         reopen_run(folder, spec, options.overrides)
         yield folder
+
+
+def frozen_items(options: RunOptions) -> Path | None:
+    """Return the folder where the items of a run that goes on are frozen, or None for a new run."""
+    if not options.resume:
+        return None
+    folder = find_run(options.experiments_dir, options.run_id or "")
+    return None if broken_seals(folder.path, read_manifest(folder).items) else folder.path / "items"
 
 
 def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
@@ -145,8 +153,8 @@ def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dic
     plan = load_plan(folder, spec)
     write_json(folder.plan, plan_record(plan))
     write_text(folder.effective_config, config_text(spec))
-    if overrides:
-        write_json(folder.overrides, list(overrides))
+    known = read_json(folder.overrides) if folder.overrides.is_file() else []
+    write_json(folder.overrides, known + [override for override in overrides if override not in known])
     folder.stop_request.unlink(missing_ok=True)
     update_manifest(
         folder, lambda m: m.model_copy(update={"execution": spec.execution.model_dump(mode="json")})
