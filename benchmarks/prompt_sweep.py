@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from bare_engine import Body, ask_bare, ask_one_by_one
@@ -44,8 +45,8 @@ from overnight.store.run_folder import RunFolder
 T = TypeVar("T")
 
 _HERE = Path(__file__).parent
-_MODEL = "smollm2-135m-instruct-q4_1"
 _LONG_PROMPT_WORDS = 900
+_ITEMS_A_TRIAL = 24
 _HELP_RUNS = 5
 
 
@@ -53,9 +54,10 @@ _HELP_RUNS = 5
 class Sizes:
     """How much is done; ``QUICK`` is for trying out, its figures are noisy."""
 
-    repetitions: int
-    items: int
+    short_prompt_items: int
+    short_prompt_repetitions: int
     long_prompt_items: int
+    long_prompt_repetitions: int
     trials: int
     trials_repetitions: int
     few_items: int = 100
@@ -64,10 +66,22 @@ class Sizes:
 
 
 FULL = Sizes(
-    repetitions=5, items=16, long_prompt_items=8, trials=100, trials_repetitions=3, memory_repetitions=3
+    short_prompt_items=16,
+    short_prompt_repetitions=5,
+    long_prompt_items=8,
+    long_prompt_repetitions=3,
+    trials=100,
+    trials_repetitions=3,
+    memory_repetitions=3,
 )
 QUICK = Sizes(
-    repetitions=2, items=8, long_prompt_items=4, trials=20, trials_repetitions=1, memory_repetitions=1
+    short_prompt_items=4,
+    short_prompt_repetitions=2,
+    long_prompt_items=2,
+    long_prompt_repetitions=1,
+    trials=20,
+    trials_repetitions=1,
+    memory_repetitions=1,
 )
 
 
@@ -141,30 +155,100 @@ def _known(value: T | None) -> T:
     return value
 
 
+# ---------------------------------------------------------------------------------------------- sweeps
+
+
+def _starter_sweep(
+    scratch: Path,
+    name: str,
+    prompt_set: str,
+    n_items: int,
+    *,
+    dry_run: bool = False,
+    sweep: dict[str, Any] | None = None,
+) -> Path:
+    """Write a sweep over the starter items, asked greedily and sampled, as quickstart does."""
+    text = _sweep(
+        name,
+        datasets=["starter_closed", "starter_open"],
+        prompt_set=prompt_set,
+        temps=[0.0, 0.7],
+        limit_items=n_items,
+        dry_run=dry_run,
+        sweep=sweep,
+    )
+    return _config(scratch / name, {"prompts/.keep": "", f"sweeps/{name}.yaml": text})
+
+
+def _sweep(name: str, *, prompt_set: str, temps: list[float], **experiment: Any) -> str:
+    """Return a sweep as YAML; everything that costs time stands in it, so that it means the same next year."""
+    defaults = {
+        "model": "smollm2-135m-instruct-q4_1",
+        "prompt_set": prompt_set,
+        "temps": temps,
+        "max_new_tokens": {"closed": 32, "open": 32},
+    }
+    return yaml.safe_dump(
+        {
+            "kind": "prompt-sweep",
+            "name": name,
+            "experiment": {"defaults": defaults, **experiment},
+            "execution": {"max_concurrent_requests": 4},
+        },
+        sort_keys=False,
+    )
+
+
+def _config(root: Path, files: dict[str, str]) -> Path:
+    """Write a configuration folder and return the path of its last file."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
 # ------------------------------------------------------------------------------------------- throughput
 
 
-def throughput(line: CommandLine, sizes: Sizes) -> list[Figure]:
-    """Measure tokens/s against the bare engine, and items/min against one request at a time."""
-    short = ["quickstart", "--prompt-sets", "short_answer", "--limit-items", str(sizes.items)]
-    long = [str(_long_prompt_sweep(line.scratch)), "--limit-items", str(sizes.long_prompt_items)]
-    return [
-        *_throughput(line, f"starter items, short prompts ({sizes.items} items)", short, sizes.repetitions),
-        *_throughput(
-            line,
-            f"starter items, a treatment of {_LONG_PROMPT_WORDS} words ({sizes.long_prompt_items} items)",
-            long,
-            sizes.repetitions,
-        ),
-    ]
+def short_prompts(line: CommandLine, sizes: Sizes) -> list[Figure]:
+    """Measure throughput on the project's starter items and one of its prompt sets."""
+    n_items = sizes.short_prompt_items
+    sweep = _starter_sweep(line.scratch, "short_prompts", "short_answer", n_items)
+    return _throughput(
+        line, f"starter items, short prompts ({n_items} items)", sweep, sizes.short_prompt_repetitions
+    )
 
 
-def _throughput(line: CommandLine, workload: str, arguments: list[str], repetitions: int) -> list[Figure]:
+def long_prompts(line: CommandLine, sizes: Sizes) -> list[Figure]:
+    """Measure throughput where one arm has a long system prompt, made of the starter prompts."""
+    shipped = shipped_config() / "prompts"
+    words = " ".join(
+        path.read_text(encoding="utf-8") for path in sorted(shipped.glob("*.treatment.txt"))
+    ).split()
+    repeated = words * (1 + _LONG_PROMPT_WORDS // len(words))
+    _config(
+        line.scratch / "long_prompts",
+        {
+            "prompts/long.txt": " ".join(repeated[:_LONG_PROMPT_WORDS]),
+            "prompts/control.txt": (shipped / "control.txt").read_text(encoding="utf-8"),
+            "prompts/long.yaml": yaml.safe_dump(
+                {"name": "long", "control": "control.txt", "treatment": "long.txt"}
+            ),
+        },
+    )
+    n_items = sizes.long_prompt_items
+    sweep = _starter_sweep(line.scratch, "long_prompts", "long", n_items)
+    workload = f"starter items, a treatment of {_LONG_PROMPT_WORDS} words ({n_items} items)"
+    return _throughput(line, workload, sweep, sizes.long_prompt_repetitions)
+
+
+def _throughput(line: CommandLine, workload: str, sweep: Path, repetitions: int) -> list[Figure]:
     through: dict[str, list[float]] = {"tokens": [], "inference_s": [], "trial_s": [], "command_s": []}
     bare_rates, slow_items, items_inference, items_trial = [], [], [], []
     n_items = 0
     for _ in range(repetitions):  # ours, bare, one by one; ours, bare, one by one; ...
-        run = line.run(*arguments)
+        run = line.run(str(sweep))
         slug, trial = run.only_trial()
         spec = load_spec(run.folder)
         plan = load_plan(run.folder, spec)
@@ -263,38 +347,19 @@ def _item_by_item(requests: Iterable[tuple[str, Body]], plan: Plan) -> list[Body
     return [body for _, body in sorted(requests, key=place)]
 
 
-def _long_prompt_sweep(scratch: Path) -> Path:
-    """Write a sweep like quickstart with one treatment of about 900 words, made of the starter prompts."""
-    shipped = shipped_config()
-    texts = [
-        path.read_text(encoding="utf-8") for path in sorted((shipped / "prompts").glob("*.treatment.txt"))
-    ]
-    words = " ".join(texts).split()
-    words = (words * (1 + _LONG_PROMPT_WORDS // len(words)))[:_LONG_PROMPT_WORDS]
-    config = yaml.safe_load((shipped / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8"))
-    config["name"] = "long_prompt"
-    config["experiment"]["sweep"]["prompt_sets"] = ["long_prompt"]
-    control = (shipped / "prompts" / "control.txt").read_text(encoding="utf-8")
-    return _config(
-        scratch / "long_prompt",
-        "sweeps/long_prompt.yaml",
-        {
-            "prompts/long.txt": " ".join(words),
-            "prompts/control.txt": control,
-            "prompts/long_prompt.yaml": yaml.safe_dump(
-                {"name": "long_prompt", "control": "control.txt", "treatment": "long.txt"}
-            ),
-            "sweeps/long_prompt.yaml": yaml.safe_dump(config, sort_keys=False),
-        },
-    )
-
-
 # ---------------------------------------------------------------------------------------------- trials
 
 
 def seconds_a_trial(line: CommandLine, sizes: Sizes) -> list[Figure]:
     """Measure what a trial costs beyond its inference, and how long a run takes until its first trial."""
-    sweep = _many_trials(line.scratch, sizes.trials)
+    sweep = _starter_sweep(
+        line.scratch,
+        "many_trials",
+        "short_answer",
+        _ITEMS_A_TRIAL,
+        dry_run=True,
+        sweep={"top_k": list(range(1, sizes.trials + 1))},
+    )
     _warm_up(line)
     through_prefect, library_alone, first_trial, all_in = [], [], [], []
     for number in range(sizes.trials_repetitions):
@@ -310,11 +375,11 @@ def seconds_a_trial(line: CommandLine, sizes: Sizes) -> list[Figure]:
     at_most_one = Target(of="value", bound="at most", limit=1.0)
     return [
         Figure(
-            name=f"seconds a trial beyond inference ({sizes.trials} trials, dry-run engine, embedded API)",
+            name=f"seconds a trial beyond inference ({sizes.trials} trials)",
             unit="s",
             value=Spread(tuple(through_prefect)),
             target=at_most_one,
-            note="from the end of one trial to the end of the next",
+            note=f"dry-run engine, embedded API, {_ITEMS_A_TRIAL} items; from end to end of consecutive trials",
             **library,
         ),
         Figure(
@@ -330,18 +395,6 @@ def seconds_a_trial(line: CommandLine, sizes: Sizes) -> list[Figure]:
             note="imports, the embedded API, the plan",
         ),
     ]
-
-
-def _many_trials(scratch: Path, n_trials: int) -> Path:
-    config = yaml.safe_load((shipped_config() / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8"))
-    config["name"] = "many_trials"
-    config["experiment"]["dry_run"] = True
-    config["experiment"]["sweep"] |= {"prompt_sets": ["short_answer"], "top_k": list(range(1, n_trials + 1))}
-    return _config(
-        scratch / "many_trials",
-        "sweeps/many_trials.yaml",
-        {"prompts/.keep": "", "sweeps/many_trials.yaml": yaml.safe_dump(config, sort_keys=False)},
-    )
 
 
 def _warm_up(line: CommandLine) -> None:
@@ -412,22 +465,13 @@ def _made_up_sweep(scratch: Path, n_items: int) -> Path:
         }
         for i in range(n_items)
     )
-    sweep = {
-        "kind": "prompt-sweep",
-        "name": name,
-        "experiment": {
-            "datasets": [name],
-            "defaults": {"model": _MODEL, "prompt_set": "short_answer", "temps": [0.0]},
-            "dry_run": True,
-        },
-    }
+    sweep = _sweep(name, datasets=[name], prompt_set="short_answer", temps=[0.0], dry_run=True)
     return _config(
         scratch / name,
-        f"sweeps/{name}.yaml",
         {
             f"datasets/{name}.jsonl": "".join(json.dumps(row) + "\n" for row in rows),
             f"datasets/{name}.yaml": yaml.safe_dump({"name": name, "type": "open", "path": f"{name}.jsonl"}),
-            f"sweeps/{name}.yaml": yaml.safe_dump(sweep),
+            f"sweeps/{name}.yaml": sweep,
         },
     )
 
@@ -463,7 +507,8 @@ def help_page(line: CommandLine, _: Sizes) -> list[Figure]:
 
 PIECES: dict[str, Callable[[CommandLine, Sizes], list[Figure]]] = {
     "help": help_page,
-    "throughput": throughput,
+    "short-prompts": short_prompts,
+    "long-prompts": long_prompts,
     "trials": seconds_a_trial,
     "memory": peak_memory,
 }
@@ -479,6 +524,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PIECES, action="append", help="measure this piece; may be repeated")
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that folders and processes go away then, too
     load_before = load_average()
     print("min / median / max over repetitions; a ratio is value over baseline of the same repetition\n")
     figures: list[Figure] = []
@@ -502,15 +548,6 @@ def main() -> int:
             load_before=load_before,
         )
     return 1 if not_measured else 0
-
-
-def _config(root: Path, sweep: str, files: dict[str, str]) -> Path:
-    """Write a configuration folder and return the path of its sweep."""
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root / sweep
 
 
 if __name__ == "__main__":

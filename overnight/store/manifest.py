@@ -52,7 +52,6 @@ class Timings(Spec):
     started: datetime | None = None
     ended: datetime | None = None
     inference_s: float | None = None  # summed over resumed stretches
-    total_s: float | None = None
 
 
 class TrialRecord(Spec):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import textwrap
 from collections import Counter
 from pathlib import Path
 
@@ -14,30 +15,51 @@ import pytest
 
 from overnight.ids import file_digest, text_digest
 
-SWEEP = """
-kind: prompt-sweep
-name: small
-experiment:
-  datasets: [starter_closed, starter_open]
-  limit_items: 4
-  defaults:
-    top_k: 40
-    max_new_tokens: {closed: 8, open: 12}
-  sweep:
-    models: [smollm2-135m-instruct-q4_1]
-    prompt_sets: [short_answer, calibrated]
-    temps: [0.0, 0.7]
-execution:
-  max_concurrent_requests: 3
-"""
+# Short prompts and answers: what is tested is what happens around the model, and the model is slow.
+FILES = {
+    "small.yaml": """
+        kind: prompt-sweep
+        name: small
+        experiment:
+          datasets: [facts, passages]
+          limit_items: 4
+          defaults: {top_k: 40, max_new_tokens: {closed: 6, open: 8}}
+          sweep:
+            models: [smollm2-135m-instruct-q4_1]
+            prompt_sets: [terse, polite]
+            temps: [0.0, 0.7]
+        execution: {max_concurrent_requests: 3}
+    """,
+    "prompts/terse.yaml": "{control: control.txt, treatment: terse.txt}",
+    "prompts/polite.yaml": "{control: control.txt, treatment: polite.txt}",
+    "prompts/control.txt": "You answer questions.",
+    "prompts/terse.txt": "You answer questions in one word.",
+    "prompts/polite.txt": "You answer questions and you are always polite.",
+    "datasets/facts.yaml": "{type: closed, path: facts.jsonl}",
+    "datasets/facts.jsonl": """
+        {"id": "sky", "question": "What colour is the sky?", "answers": ["blue"]}
+        {"id": "legs", "question": "How many legs has a spider?", "answers": ["eight", "8"]}
+        {"id": "wet", "question": "What is frozen water called?", "answers": ["ice"]}
+    """,
+    "datasets/passages.yaml": "{type: open, path: passages.jsonl}",
+    "datasets/passages.jsonl": """
+        {"id": "hat", "context": "Ida owns a red hat.", "question": "Who owns a hat?", "answers": ["Ida"]}
+        {"id": "dog", "context": "Bo has a dog.", "question": "How old is Bo?", "answers": []}
+        {"id": "tea", "context": "Tea costs 2 crowns.", "question": "What does tea cost?", "answers": ["2 crowns"]}
+    """,
+}
 N_REQUESTS = 2 * 4 * 2 * 2  # trials x items x arms x temperatures
 
 
 @pytest.fixture(scope="session")
 def config(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("config") / "small.yaml"
-    path.write_text(SWEEP)
-    return str(path)
+    """Return a sweep with prompts and questions of its own beside it, and the model that is shipped."""
+    folder = tmp_path_factory.mktemp("config")
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip())
+    return str(folder / "small.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +91,7 @@ def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, con
     ):
         assert (run / name).stat().st_size > 0, name
     assert (run / "summary.csv").read_text().startswith("trial,") or "trial" in _header(run / "summary.csv")
-    assert {path.name for path in (run / "items").iterdir()} == {"starter_closed.jsonl", "starter_open.jsonl"}
+    assert {path.name for path in (run / "items").iterdir()} == {"facts.jsonl", "passages.jsonl"}
 
     # One model, one load, whatever the number of its trials.
     assert {name: block["loads"] for name, block in manifest["blocks"].items()} == {
@@ -102,7 +124,7 @@ def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, con
 
 
 def test_every_row_says_what_was_sent_and_it_is_what_its_trial_asks_for(overnight, config) -> None:
-    overnight("run", config, "--run-id", "sent", "--top-p", "1.0,0.9", "--prompt-sets", "short_answer")
+    overnight("run", config, "--run-id", "sent", "--top-p", "1.0,0.9", "--prompt-sets", "terse")
     run = overnight.run_folder("sent")
     plan = json.loads((run / "plan.json").read_text())
     trials = {trial["slug"]: trial for block in plan["blocks"] for trial in block["trials"]}
