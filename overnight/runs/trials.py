@@ -15,6 +15,7 @@ from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Execution
 from overnight.store.manifest import (
     Artifact,
+    RunManifest,
     TrialCounts,
     TrialState,
     broken_seals,
@@ -84,18 +85,19 @@ def begin_trial(folder: RunFolder, slug: str) -> None:
 
 
 def note_generated(folder: RunFolder, block: ModelBlock, slug: str, generated: Generated) -> None:
-    """Say in the manifest what was generated, and with what."""
+    """Say in the manifest what was generated, and with what; nothing new where no request was sent."""
+    if not generated.n_sent:
+        return
     effective = _effective(folder, block)
 
-    def change(manifest: Any) -> Any:
-        record = manifest.trials[slug]
-        before = record.timings.inference_s or 0.0
-        timings = record.timings.model_copy(update={"inference_s": round(before + generated.inference_s, 3)})
+    def change(manifest: RunManifest) -> RunManifest:
+        timings = manifest.trials[slug].timings
+        inference_s = round((timings.inference_s or 0.0) + generated.inference_s, 3)
         return manifest.with_trial(
             slug,
             counts=generated.counts,
             effective=effective,
-            timings=timings if generated.n_sent else record.timings,
+            timings=timings.model_copy(update={"inference_s": inference_s}),
         )
 
     update_manifest(folder, change)
