@@ -149,6 +149,11 @@ class FinishedRun:
         return slug, record
 
 
+def _say(text: str) -> None:
+    """Tell whoever waits how it goes; what is printed on standard output is the result."""
+    print(f"  ... {text}", file=sys.stderr, flush=True)
+
+
 def _known(value: T | None) -> T:
     if value is None:
         raise NotMeasuredError("the manifest lacks a timing")
@@ -271,6 +276,10 @@ def _throughput(line: CommandLine, workload: str, sweep: Path, repetitions: int)
             raise NotMeasuredError(
                 f"{len(rows)}, {bare.n_answers} and {one_by_one.n_answers} answers are not the same work"
             )
+        _say(
+            f"{workload}: {len(rows)} requests in {inference_s:.1f} s, "
+            f"bare {bare.wall_s:.1f} s, one by one {one_by_one.wall_s:.1f} s"
+        )
         bare_rates.append(bare.completion_tokens / bare.wall_s)
         slow_items.append(60 * n_items / one_by_one.wall_s)
         items_inference.append(60 * n_items / inference_s)
@@ -370,6 +379,7 @@ def seconds_a_trial(line: CommandLine, sizes: Sizes) -> list[Figure]:
         to_first_s = (_known(run.trials[0].timings.started) - run.began).total_seconds()
         first_trial.append(to_first_s)
         all_in.append((run.wall_s - to_first_s) / len(ends))
+        _say(f"{len(ends)} trials: {through_prefect[-1]:.2f} s each")
         library_alone.append(_library_alone(sweep, line.experiments, f"alone{number:03d}") / len(ends))
     library = {"baseline": Spread(tuple(library_alone)), "baseline_name": "the same steps without Prefect"}
     at_most_one = Target(of="value", bound="at most", limit=1.0)
@@ -437,6 +447,7 @@ def peak_memory(line: CommandLine, sizes: Sizes) -> list[Figure]:
             said = line.scratch / "peak_bytes"
             line.run(str(sweep), peak_memory=said)
             peaks[sweep].append(int(said.read_text()) / 1e6)
+            _say(f"{sweep.stem}: {peaks[sweep][-1]:.0f} MB")
     return [
         Figure(
             name=f"peak memory of the flow's process, {sizes.many_items} items",

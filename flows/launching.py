@@ -46,7 +46,7 @@ def call(entrypoint: str, parameters: dict[str, Any]) -> State[Any]:
 def _api() -> tuple[str, Callable[[], None]]:
     """Return where the API is, and how to wait for it: the one that is set, or a process that lives as long as this."""
     if url := get_current_settings().api.url:
-        return str(url), lambda: None
+        return str(url), lambda: _require_answer(str(url))
     port = _free_port()
     said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this process
     process = subprocess.Popen(
@@ -60,6 +60,16 @@ def _api() -> tuple[str, Callable[[], None]]:
     atexit.register(_end, process, said)
     url = f"http://127.0.0.1:{port}/api"
     return url, lambda: _wait_until_healthy(url, process, said)
+
+
+def _require_answer(url: str) -> None:
+    try:
+        httpx.get(f"{url}/health", timeout=30)
+    except httpx.TransportError as error:
+        raise OvernightError(
+            f"no Prefect server answers at {url} ({type(error).__name__}); start it with `prefect server start`, "
+            "or unset PREFECT_API_URL to run without one"
+        ) from None
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
