@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import functools
 import importlib
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,8 +22,8 @@ from prefect.settings import (
 )
 
 from overnight.errors import OvernightError
+from overnight.processes import end_child, free_port
 
-_LEAVE_S = 10.0
 _OK = 200
 
 
@@ -47,7 +46,7 @@ def _api() -> tuple[str, Callable[[], None]]:
     """Return where the API is, and how to wait for it: the one that is set, or a process that lives as long as this."""
     if url := get_current_settings().api.url:
         return str(url), lambda: _require_answer(str(url))
-    port = _free_port()
+    port = free_port()
     said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this process
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.api_host", str(port)],
@@ -92,17 +91,5 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], said: IO[byt
 
 
 def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()  # it leaves by itself
-    try:
-        process.wait(timeout=_LEAVE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    end_child(process)
     said.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -19,10 +18,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from overnight.errors import EngineCrashed, EngineError, EngineUnavailable, OutOfMemory, StoreError
+from overnight.processes import end_child, free_port
 from overnight.store.files import read_json, write_json
 
 _FAILED_LOADS_IN_A_ROW = 3
-_LEAVE_S = 10.0
 _LOOK_S = 0.5
 _OUT_OF_MEMORY_SIGNS = ("failed to allocate", "out of memory", "cannot allocate memory", "std::bad_alloc")
 
@@ -116,11 +115,15 @@ class EngineHost:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leaving.set()
-        self._end_process()
+        self._end()
         while self._watcher is not None and self._watcher.is_alive():
             self._watcher.join(timeout=_LOOK_S)
-            self._end_process()  # the watcher may have been starting another one
+            self._end()  # the watcher may have been starting another one
         self.state_path.unlink(missing_ok=True)
+
+    def _end(self) -> None:
+        if self._process is not None:
+            end_child(self._process)
 
     def _publish(self, **changes: Any) -> None:
         known = {name: getattr(self._state, name) for name in HostState.__slots__}
@@ -173,7 +176,7 @@ class EngineHost:
     def _child_settings(self) -> dict[str, Any]:
         return {
             "model_path": str(self.settings.model_path),
-            "port": _free_port(),
+            "port": free_port(),
             "token": self._token,
             "slots": self.settings.slots,
             "context_tokens": self.settings.context_tokens,
@@ -206,7 +209,7 @@ class EngineHost:
             process = self._process
             assert process is not None  # noqa: S101
             process.wait()
-            _close_pipes(process)
+            end_child(process)
             if self._leaving.is_set():
                 return
             for attempt in range(1, _FAILED_LOADS_IN_A_ROW + 1):
@@ -215,40 +218,13 @@ class EngineHost:
                     self._load()
                     break
                 except EngineError as error:
-                    _close_pipes(self._process)
+                    self._end()
                     if self._leaving.is_set():
                         return
                     if attempt == _FAILED_LOADS_IN_A_ROW:
                         self._publish(status="failed", error_kind=type(error).__name__, error=str(error))
                         return
                     time.sleep(attempt)
-
-    def _end_process(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        if process.stdin is not None and not process.stdin.closed:
-            with contextlib.suppress(BrokenPipeError):  # it is gone already
-                process.stdin.close()  # it leaves by itself
-        try:
-            process.wait(timeout=_LEAVE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        _close_pipes(process)
-
-
-def _close_pipes(process: subprocess.Popen[str] | None) -> None:
-    for pipe in (process.stdin, process.stdout) if process else ():
-        if pipe is not None and not pipe.closed:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def physical_cores() -> int:

@@ -4,9 +4,6 @@ Drawn through matplotlib's objects alone: no global state, no display. Colours a
 apart in every common colour blindness, and no difference is told by colour alone.
 """
 
-import io
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from matplotlib.lines import Line2D
 from overnight.report.forest import Panel, axis_limit, panels
 from overnight.report.results import RunReport
 from overnight.report.wording import confidence, tick
-from overnight.store.files import sync_folder
+from overnight.store.files import atomic_bytes
 from overnight.store.run_folder import RunFolder
 
 NAMES = ("differences", "accuracy")
@@ -49,27 +46,10 @@ def _paths(folder: RunFolder) -> list[Path]:
 def _save(folder: RunFolder, name: str, figure: Figure) -> None:
     FigureCanvasAgg(figure)
     for kind in _FORMATS:
-        buffer = io.BytesIO()
         # Without dates the same numbers give the same bytes.
         metadata = {"CreationDate": None, "ModDate": None} if kind == "pdf" else {"Software": None}
-        figure.savefig(buffer, format=kind, dpi=_DPI, metadata=metadata)
-        _replace(folder.figures / f"{name}.{kind}", buffer.getvalue())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    scratch = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.chmod(0o644)
-        scratch.replace(path)
-        sync_folder(path.parent)
-    finally:
-        scratch.unlink(missing_ok=True)
+        with atomic_bytes(folder.figures / f"{name}.{kind}") as file:
+            figure.savefig(file, format=kind, dpi=_DPI, metadata=metadata)
 
 
 def _draw(

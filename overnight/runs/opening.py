@@ -18,7 +18,7 @@ from overnight.spec.dataset import DatasetSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 from overnight.spec.run_options import RunOptions
-from overnight.store.files import read_json, require_writable, write_json, write_text
+from overnight.store.files import read_json, remove_scratch, require_writable, write_json, write_text
 from overnight.store.manifest import (
     BlockRecord,
     RunManifest,
@@ -153,6 +153,7 @@ def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dic
     plan = load_plan(folder, spec)
     write_json(folder.plan, plan_record(plan))
     write_text(folder.effective_config, config_text(spec))
+    remove_scratch(folder.path)
     known = read_json(folder.overrides) if folder.overrides.is_file() else []
     write_json(folder.overrides, known + [override for override in overrides if override not in known])
     folder.stop_request.unlink(missing_ok=True)

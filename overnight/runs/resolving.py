@@ -30,6 +30,8 @@ def resolve(spec: PromptSweepSpec, root: ConfigRoot) -> PromptSweepSpec:
     def model(value: str | ModelSpec | None) -> ModelSpec | None:
         if value is None:
             return None
+        if isinstance(value, ModelSpec) and value.sha256 is not None:
+            return value  # resolved; its file is checked again before it is loaded
         found = root.model(value) if isinstance(value, str) else value
         return found if dry_run or found.engine is EngineKind.DRY_RUN else with_digest(found)
 

@@ -2,28 +2,30 @@
 
 import contextlib
 import errno
+import io
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from overnight.errors import StoreError, UsageError
 
+_SCRATCH = ".part"
+
 
 @contextlib.contextmanager
-def atomic_writer(path: Path) -> Iterator[TextIO]:
-    r"""Give a text file that replaces ``path`` when the block ends well, and leaves no trace otherwise.
+def atomic_bytes(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that replaces ``path`` when the block ends well, and leaves no trace otherwise.
 
-    The bytes are on disk before the name is: a crash leaves the old file or the new one. Lone surrogates,
-    which UTF-8 cannot hold, are written as ``\udXXX``.
+    The bytes are on disk before the name is: a crash leaves the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SCRATCH, dir=path.parent)
     scratch = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -32,6 +34,23 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
         sync_folder(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[TextIO]:
+    r"""Give a UTF-8 text file, as ``atomic_bytes``; lone surrogates, which it cannot hold, become ``\udXXX``."""
+    with atomic_bytes(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # flushes, and leaves the file open for its own end
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove what writes that were killed have left anywhere in a folder that nobody else writes to."""
+    for path in folder.rglob(f".*{_SCRATCH}"):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
