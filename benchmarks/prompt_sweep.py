@@ -67,12 +67,12 @@ class Sizes:
 
 FULL = Sizes(
     short_prompt_items=16,
-    short_prompt_repetitions=5,
+    short_prompt_repetitions=3,
     long_prompt_items=8,
     long_prompt_repetitions=3,
     trials=100,
-    trials_repetitions=3,
-    memory_repetitions=3,
+    trials_repetitions=1,
+    memory_repetitions=2,
 )
 QUICK = Sizes(
     short_prompt_items=4,

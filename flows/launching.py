@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import functools
 import importlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from overnight.errors import OvernightError
 from overnight.processes import end_child, free_port
 
 _OK = 200
+# One row a transaction, the default, locks SQLite so often that every third task run is answered 503 and waits 2 s.
+_API_SETTINGS = {"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500"}
 
 
 def call(entrypoint: str, parameters: dict[str, Any]) -> State[Any]:
@@ -50,6 +53,7 @@ def _api() -> tuple[str, Callable[[], None]]:
     said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this process
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.api_host", str(port)],
+        env=_API_SETTINGS | os.environ,
         stdin=subprocess.PIPE,
         stdout=said,
         stderr=said,

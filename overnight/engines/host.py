@@ -64,7 +64,7 @@ class HostSettings:
     context_tokens: int  # of each slot
     threads: int
     gpu_layers: int
-    batch_invariant: str
+    batch_invariant: bool | None
     startup_timeout_s: float
 
 

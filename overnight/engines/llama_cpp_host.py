@@ -11,6 +11,8 @@ import sys
 import time
 from typing import Any
 
+_PREFIXES_MIB = 512
+
 
 def main() -> None:
     """Load, serve, and leave with the process that asked for it."""
@@ -40,13 +42,16 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.kv_unified = False  # each slot has its own share: one long request cannot starve the others
     params.ctx_shift = False  # a prompt that does not fit is an error, never a shortened question
     params.cache_prompt = True
-    params.cache_ram_mib = 0  # prefixes stay in their slots; no second copy in main memory
+    params.cache_ram_mib = _PREFIXES_MIB  # a prefix that one slot has evaluated serves the others
     params.warmup = True
     params.ui = False
     params.verbosity = 1
     params.fit_params = False  # what was asked for is what is loaded
     has_gpu = any("GPU" in str(device.get("type", "")) for device in xllamacpp.get_device_info())
-    if settings["batch_invariant"] == "on" or (settings["batch_invariant"] == "auto" and not has_gpu):
+    is_invariant = settings["batch_invariant"]
+    if is_invariant is None:
+        is_invariant = not has_gpu
+    if is_invariant:
         # What llama.cpp computes for a token depends, in the last bits, on how many tokens are computed with it:
         # its half-precision attention has other kernels for many rows than for one. For bf16 keys and values it
         # has one kernel only, which goes row by row; see docs/decisions/0002.

@@ -143,10 +143,10 @@ class EngineSettings(Spec):
     )
     threads: PositiveInt | None = Field(default=None, description="null: the physical cores there are")
     gpu_layers: int = Field(default=-1, ge=-1, description="-1: all that the engine can place")
-    batch_invariant: Literal["auto", "on", "off"] = Field(
-        default="auto",
-        description="on: an answer does not depend on what else is in the batch or in the prefix cache, for "
-        "about a tenth of the speed; auto: on without a GPU, where it can be had",
+    batch_invariant: bool | None = Field(
+        default=None,
+        description="true: an answer does not depend on what else is in the batch or in the prefix cache; "
+        "null: true without a GPU, where that can be had",
     )
     startup_timeout_s: float = Field(default=300, gt=0)
 

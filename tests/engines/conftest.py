@@ -23,7 +23,7 @@ def host(weights: Path, tmp_path: Path):
         context_tokens=512,
         threads=physical_cores(),
         gpu_layers=-1,
-        batch_invariant="auto",
+        batch_invariant=None,
         startup_timeout_s=120,
     )
     with EngineHost(settings, tmp_path / "engines", "smollm2") as host:

@@ -165,7 +165,7 @@ def test_the_host_leaves_when_whoever_started_it_is_killed(weights, tmp_path) ->
 import pathlib, time
 from overnight.engines.host import EngineHost, HostSettings
 settings = HostSettings(model_path=pathlib.Path({str(weights)!r}), slots=1, context_tokens=256, threads=1,
-                        gpu_layers=0, batch_invariant="auto", startup_timeout_s=120)
+                        gpu_layers=0, batch_invariant=None, startup_timeout_s=120)
 host = EngineHost(settings, pathlib.Path({str(tmp_path)!r}), "orphan")
 host.start()
 print(host.state.pid, flush=True)
