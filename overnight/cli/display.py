@@ -1,6 +1,7 @@
 """What the terminal shows while a run goes on: bars where there is a terminal, plain lines where there is none."""
 
 import contextlib
+import os.path
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,6 +17,7 @@ from overnight.telemetry.progress import BOARD, TrialProgress
 
 _FRAME_S = 0.5
 _LINE_S = 15.0
+_BAR = 12  # characters
 
 
 @contextlib.contextmanager
@@ -50,15 +52,17 @@ def _bars(console: Console, leave: threading.Event, slugs: list[str]) -> None:
 
 def _table(slugs: list[str]) -> Table:
     table = Table(box=None, pad_edge=False, expand=False)
-    for title in ("trial", "", "done", "items/min", "tokens/s", "left"):
-        table.add_column(title, justify="left" if title in ("trial", "") else "right", no_wrap=True)
+    table.add_column("trial", no_wrap=True, overflow="ellipsis")
+    table.add_column("", width=_BAR)
+    for title, width in (("done", 15), ("items/min", 9), ("tokens/s", 8), ("left", 7)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)  # the label gives way
     board = {trial.slug: trial for trial in BOARD.snapshot()}
-    for slug in slugs:
+    for slug, label in zip(slugs, labels(slugs), strict=True):
         trial = board.get(slug)
         if trial is None:
-            table.add_row(slug, ProgressBar(total=1, completed=0, width=24), "waiting", "", "", "")
+            table.add_row(label, ProgressBar(total=1, completed=0, width=_BAR), "waiting", "", "", "")
         else:
-            table.add_row(slug, _bar(trial), _done(trial), *_rates(trial))
+            table.add_row(label, _bar(trial), _done(trial), *_rates(trial))
     if board:
         table.add_row("all trials", "", *_overall(list(board.values()), len(slugs)))
     else:
@@ -66,8 +70,17 @@ def _table(slugs: list[str]) -> Table:
     return table
 
 
+def labels(slugs: list[str]) -> list[str]:
+    """Return the slugs without the words that all of them begin with and without their digits of the fingerprint."""
+    if len(slugs) == 1:
+        return slugs
+    words = [slug.split("-") for slug in slugs]
+    n_shared = len(os.path.commonprefix(words))
+    return ["-".join(word[n_shared:-1]) or "-".join(word) for word in words]
+
+
 def _bar(trial: TrialProgress) -> ProgressBar:
-    return ProgressBar(total=max(trial.n_expected, 1), completed=trial.n_done + trial.n_errors, width=24)
+    return ProgressBar(total=max(trial.n_expected, 1), completed=trial.n_done + trial.n_errors, width=_BAR)
 
 
 def _done(trial: TrialProgress) -> str:
