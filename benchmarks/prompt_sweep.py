@@ -67,7 +67,7 @@ class Sizes:
 
 FULL = Sizes(
     short_prompt_items=16,
-    short_prompt_repetitions=2,
+    short_prompt_repetitions=3,
     long_prompt_items=8,
     long_prompt_repetitions=3,
     trials=100,
@@ -76,7 +76,7 @@ FULL = Sizes(
 )
 QUICK = Sizes(
     short_prompt_items=4,
-    short_prompt_repetitions=2,
+    short_prompt_repetitions=3,
     long_prompt_items=2,
     long_prompt_repetitions=1,
     trials=20,
