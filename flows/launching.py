@@ -26,7 +26,7 @@ from overnight.errors import OvernightError
 from overnight.processes import end_child, free_port
 
 _OK = 200
-# One row a transaction, the default, locks SQLite so often that every third task run is answered 503 and waits 2 s.
+# One row a transaction, the default, locks SQLite so often that some task runs are answered 503 and wait 2 s.
 _API_SETTINGS = {"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500"}
 
 

@@ -107,8 +107,11 @@ class _Dispatch:
         finally:
             work.cancel()
             await asyncio.wait({work})
-            if not writer.done():
-                await self._rows.put(None)
+            # The queue may be full, and a writer that fails now would never make room in it.
+            last = asyncio.create_task(self._rows.put(None))
+            await asyncio.wait({writer, last}, return_when=asyncio.FIRST_COMPLETED)
+            if writer.done():
+                last.cancel()
             await writer
         work.result()
 

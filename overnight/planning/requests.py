@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
-from os.path import commonprefix
 from typing import Any
 
 from overnight.ids import custom_id, digest, text_digest
@@ -84,17 +83,6 @@ def same_prompt_groups(requests: Iterable[Request]) -> Iterator[list[Request]]:
     """Yield runs of requests that differ only in how they are sampled: one prompt, evaluated once."""
     for _, group in groupby(requests, key=lambda request: request.messages):
         yield list(group)
-
-
-def shared_prefix_share(requests: Iterable[Request]) -> float | None:
-    """Return the share of prompt characters that the request before had evaluated already; None without any."""
-    previous, shared, total = "", 0, 0
-    for each in requests:
-        prompt = "".join(message["content"] for message in each.messages)
-        shared += len(commonprefix([previous, prompt]))
-        total += len(prompt)
-        previous = prompt
-    return shared / total if total else None
 
 
 def as_row(request: Request, model: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
+from os.path import commonprefix
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,6 @@ from overnight.planning.requests import (
     request,
     request_seed,
     same_prompt_groups,
-    shared_prefix_share,
 )
 from overnight.planning.trials import Trial, expand_trials
 from overnight.prompting.messages import CLOSED_INSTRUCTION, OPEN_INSTRUCTION, messages
@@ -29,6 +29,17 @@ from overnight.store.run_folder import RunFolder
 Maker = Callable[..., PromptSweepSpec]
 SAMPLING = {"samples_per_item": 3, "seed": 11, "stop": ["\n\n", "Q:"]}
 DEFAULTS = {"temps": [0.7, 0.0], "top_p": 0.995, "top_k": 20, "max_new_tokens": {"closed": 16, "open": 48}}
+
+
+def shared_prefix_share(requests: Iterable[Request]) -> float | None:
+    """Return the share of prompt characters that the request before had evaluated already; None without any."""
+    previous, shared, total = "", 0, 0
+    for each in requests:
+        prompt = "".join(message["content"] for message in each.messages)
+        shared += len(commonprefix([previous, prompt]))
+        total += len(prompt)
+        previous = prompt
+    return shared / total if total else None
 
 
 @pytest.fixture(scope="module")
