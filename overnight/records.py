@@ -36,6 +36,14 @@ class ReplyKind(StrEnum):
     EMPTY = "empty"  # neither an answer nor an abstention
 
 
+class AnswerRule(StrEnum):
+    """How a reply is compared with the gold answers: the official rule of the dataset it comes from."""
+
+    SQUAD = "squad"  # also NQ-Open: right where it equals any of the golds
+    TRIVIAQA = "triviaqa"  # TriviaQA's own normaliser over its aliases
+    NUMERIC = "numeric"  # the number that the reply ends on
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One question with its gold answers.
@@ -49,6 +57,8 @@ class Item:
     question: str
     answers: tuple[str, ...]
     context: str | None = None
+    rule: AnswerRule = AnswerRule.SQUAD
+    wrong_answers: tuple[str, ...] = ()  # known falsehoods, where the dataset has them (TruthfulQA)
 
     @property
     def key(self) -> str:

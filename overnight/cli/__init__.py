@@ -9,6 +9,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed trials, 2 wrong usage, 130 stopped."""
     import typer  # noqa: PLC0415 - `import overnight.cli` stays light
 
+    from overnight.cli import offline  # noqa: F401, PLC0415 - registers its commands
     from overnight.cli.app import app  # noqa: PLC0415
     from overnight.cli.arguments import normalised  # noqa: PLC0415
     from overnight.errors import OvernightError, StopRequested, TrialsFailed  # noqa: PLC0415

@@ -10,14 +10,14 @@ from overnight.datasets.sampling import stratified_sample
 from overnight.errors import StoreError, UsageError
 from overnight.ids import digest, file_digest
 from overnight.planning.trials import datasets_identity
-from overnight.records import Item, ItemType
+from overnight.records import AnswerRule, Item, ItemType
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.prompt_sweep import PromptSweepExperiment
 from overnight.store.content_store import ContentStore, Entry, cache_folder
 from overnight.store.files import atomic_writer
 
 # Raise it when reading, cleaning or sampling changes what comes out.
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 
 
 def prepare_items(experiment: PromptSweepExperiment) -> Entry:
@@ -99,6 +99,8 @@ def _row(item: Item) -> dict[str, Any]:
         "question": item.question,
         "context": item.context,
         "answers": list(item.answers),
+        "wrong_answers": list(item.wrong_answers),
+        "rule": item.rule.value,
         "is_unanswerable": item.is_unanswerable,
     }
 
@@ -111,4 +113,6 @@ def _item(row: dict[str, Any]) -> Item:
         question=row["question"],
         answers=tuple(row["answers"]),
         context=row["context"],
+        rule=AnswerRule(row["rule"]),
+        wrong_answers=tuple(row["wrong_answers"]),
     )
