@@ -27,6 +27,7 @@ class Request:
     max_new_tokens: int
     seed: int
     stop: tuple[str, ...]
+    logprobs: bool = False  # the answer comes with its mean log-probability
 
     @cached_property
     def prompt_digests(self) -> dict[str, str]:
@@ -76,6 +77,7 @@ def request(trial: Trial, part: str, item: Item, arm: Arm, sample_index: int) ->
         max_new_tokens=trial.token_limit(item.type),
         seed=request_seed(trial.sampling.seed, item, sample_index),
         stop=trial.sampling.stop,
+        logprobs=trial.sampling.logprobs,
     )
 
 
@@ -98,6 +100,7 @@ def as_row(request: Request, model: str) -> dict[str, Any]:
             "max_tokens": request.max_new_tokens,
             "seed": request.seed,
             "stop": list(request.stop),
+            "logprobs": request.logprobs,
         },
     }
 
@@ -115,6 +118,7 @@ def from_row(row: dict[str, Any], part: str) -> Request:
         max_new_tokens=body["max_tokens"],
         seed=body["seed"],
         stop=tuple(body["stop"]),
+        logprobs=body["logprobs"],
     )
 
 

@@ -88,6 +88,9 @@ class SamplingSpec(Spec):
     samples_per_item: PositiveInt = Field(default=1, description="draws per item at a temperature above 0")
     seed: NonNegativeInt = Field(default=2025, lt=2**31)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    logprobs: bool = Field(
+        default=True, description="keep how likely the model found each answer, for the risk-coverage curve"
+    )
 
 
 class UnsupportedSpec(Spec):
