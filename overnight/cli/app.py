@@ -52,6 +52,12 @@ def run(
         int | None, typer.Option(min=1, help="Requests under way at once.")
     ] = None,
     condition: Annotated[str | None, typer.Option(help="control, treatment or both.")] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HH:MM", help="Ask of every trial in turn, and have a report by then; the rest is left."
+        ),
+    ] = None,
     only_step: Annotated[str | None, typer.Option(help="Run one step.")] = None,
     from_step: Annotated[
         str | None,
@@ -96,6 +102,7 @@ def run(
             "lines_per_part": lines_per_part,
             "max_concurrent_jobs": max_concurrent_jobs,
             "condition": condition,
+            "deadline": deadline,
             "dry_run": True if dry_run else None,
         },
     )
@@ -120,6 +127,9 @@ def resume(
     max_concurrent_jobs: Annotated[
         int | None, typer.Option(min=1, help="Requests under way at once.")
     ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="HH:MM", help="Another deadline, or `none` to go on to the end.")
+    ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of execution.")
     ] = None,
@@ -134,6 +144,7 @@ def resume(
         experiments_dir=experiments_dir,
         steps=StepRange.choose(only_step, from_step, to_step),
         max_concurrent_jobs=max_concurrent_jobs,
+        deadline=deadline,
         assignments=assignments,
     )
 

@@ -28,6 +28,7 @@ _VALUES = {
     "lines_per_part": "execution.lines_per_part",
     "max_concurrent_jobs": "execution.max_concurrent_requests",
     "condition": "execution.condition",
+    "deadline": "execution.deadline",
 }
 
 

@@ -1,11 +1,12 @@
 """The plan: which model is loaded when, what is asked of it, and what that will take."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from overnight.errors import UndefinedMetricError
 from overnight.planning.parts import Part, split_parts
+from overnight.planning.rounds import ITEMS_PER_ROUND
 from overnight.planning.trials import Trial, expand_trials, experiment_fingerprint
 from overnight.prompting.messages import messages
 from overnight.records import Condition, Item, ItemType
@@ -84,7 +85,7 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
         parts=split_parts(
             items,
             parts_per_dataset=execution.parts_per_dataset,
-            lines_per_part=execution.lines_per_part,
+            lines_per_part=execution.lines_per_part or _items_per_round(execution),
         ),
         conditions=execution.conditions,
         requests_per_trial=requests,
@@ -93,6 +94,19 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
             for trial in trials
         ),
     )
+
+
+def _items_per_round(execution: Execution) -> int | None:
+    """A deadline needs slices to take turns with, where the config has none of its own."""
+    return ITEMS_PER_ROUND if execution.deadline and execution.parts_per_dataset == 1 else None
+
+
+def restricted(plan: Plan, trial: Trial, is_wanted: Callable[[Item], bool]) -> Plan:
+    """Return the plan of one trial over some of the items."""
+    parts = tuple(Part(part.name, tuple(filter(is_wanted, part.items))) for part in plan.parts)
+    n_items = sum(len(part.items) for part in parts)
+    n_draws = sum(trial.draws(arm.temperature) for arm in trial.arms(plan.conditions))
+    return replace(plan, parts=parts, requests_per_trial={trial.slug: n_items * n_draws})
 
 
 def smallest_detectable(items: Sequence[Item]) -> dict[str, float | None]:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from overnight.engines.dispatch import DispatchPolicy, dispatch
 from overnight.engines.protocol import Engine
@@ -31,9 +32,18 @@ class Generated:
 
 
 async def generate(
-    folder: RunFolder, plan: Plan, block: ModelBlock, trial: Trial, engine: Engine, execution: Execution
+    folder: RunFolder,
+    plan: Plan,
+    block: ModelBlock,
+    trial: Trial,
+    engine: Engine,
+    execution: Execution,
+    *,
+    until: datetime | None = None,
 ) -> Generated:
     """Ask for every draw that the journal does not hold, and return when all that came back is on disk.
+
+    After ``until`` no request is sent any more; what is under way is waited for.
 
     Raises:
         StopRequested: somebody asked the run to stop; what is under way was waited for.
@@ -45,7 +55,12 @@ async def generate(
         done = finished_ids(trial_folder.journal)
         todo = (r for r in built_requests(folder, plan, trial) if r.custom_id not in done)
         progress = _PartProgress(folder, plan, trial, done)
-        BOARD.start(trial.slug, n_expected=progress.n_expected, n_done=progress.n_done)
+        # Of the whole trial, where the plan holds one slice of it.
+        BOARD.start(
+            trial.slug,
+            n_expected=plan.requests_per_trial[trial.slug],
+            n_done=min(len(done), plan.requests_per_trial[trial.slug]),
+        )
         started = time.perf_counter()
         try:
             await dispatch(
@@ -58,7 +73,7 @@ async def generate(
                     max_engine_restarts=execution.max_engine_restarts,
                 ),
                 row_fields=row_fields(trial, block),
-                should_stop=stop,
+                should_stop=lambda: stop() or (until is not None and datetime.now(UTC) >= until),
                 on_answered=progress.add,
             )
         finally:

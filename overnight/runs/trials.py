@@ -110,9 +110,10 @@ def end_trial(
     state: TrialState,
     counts: TrialCounts,
     error: str | None = None,
+    n_predictions: int | None = None,
 ) -> None:
-    """Seal a trial's files and say in the manifest how it ended."""
-    artifacts = trial_artifacts(folder, slug, counts)
+    """Seal a trial's files and say in the manifest how it ended; by default there is a prediction a draw."""
+    artifacts = trial_artifacts(folder, slug, counts.expected if n_predictions is None else n_predictions)
     update_manifest(
         folder,
         lambda m: m.with_trial(
@@ -126,10 +127,10 @@ def end_trial(
     )
 
 
-def trial_artifacts(folder: RunFolder, slug: str, counts: TrialCounts) -> dict[str, Artifact]:
+def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[str, Artifact]:
     """Return the seals of whatever files a trial has."""
     trial = folder.trial(slug)
-    rows = {trial.predictions: counts.expected}
+    rows = {trial.predictions: n_predictions}
     files = [
         trial.journal,
         trial.predictions,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from overnight.records import Condition
-from overnight.spec.base import Name, Spec
+from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_set import PromptSet
@@ -168,6 +168,9 @@ class Execution(Spec):
     parts_per_dataset: PositiveInt = 1
     lines_per_part: PositiveInt | None = Field(default=None, description="wins over parts_per_dataset")
     condition: Literal["control", "treatment", "both"] = "both"
+    deadline: ClockTime | None = Field(
+        default=None, description="HH:MM, local: ask of every trial in turn, and have a report by then"
+    )
     engine: EngineSettings = EngineSettings()
     pricing: PricingSpec = PricingSpec()
 
