@@ -98,6 +98,7 @@ def resume_run(
     experiments_dir: Path,
     steps: StepRange,
     max_concurrent_jobs: int | None,
+    no_cache: bool,
     assignments: list[str] | None,
 ) -> None:
     """Go on with a run as it was configured, apart from what is said here about its execution.
@@ -112,6 +113,8 @@ def resume_run(
     overrides = Overrides(spec.model_dump(mode="json"))
     if max_concurrent_jobs is not None:
         overrides.set("execution.max_concurrent_requests", max_concurrent_jobs, "--max-concurrent-jobs")
+    if no_cache:
+        overrides.set("execution.request_cache", False, "--no-cache")
     for assignment in assignments or []:
         overrides.set_text(assignment)
     spec = validate(PromptSweepSpec, overrides.value, folder.effective_config)

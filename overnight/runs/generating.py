@@ -1,19 +1,22 @@
 """The submit and poll steps: every draw of a trial that is not done yet."""
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from overnight.engines.dispatch import DispatchPolicy, dispatch
 from overnight.engines.protocol import Engine
 from overnight.errors import StopRequested
 from overnight.planning.plan import ModelBlock, Plan
+from overnight.planning.requests import Request
 from overnight.planning.trials import Trial
 from overnight.runs.building import built_requests
+from overnight.runs.reusing import KeepingJournal, open_cache, reuse, row_fields
 from overnight.spec.prompt_sweep import Execution
 from overnight.store.files import write_json
-from overnight.store.journal import Journal, Row, finished_ids, is_done, read_rows
+from overnight.store.journal import Row, finished_ids, is_done, read_rows
 from overnight.store.manifest import TrialCounts
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.progress import BOARD
@@ -33,7 +36,7 @@ class Generated:
 async def generate(
     folder: RunFolder, plan: Plan, block: ModelBlock, trial: Trial, engine: Engine, execution: Execution
 ) -> Generated:
-    """Ask for every draw that the journal does not hold, and return when all that came back is on disk.
+    """Ask for every draw that neither the journal nor the request cache holds; return when all of them are on disk.
 
     Raises:
         StopRequested: somebody asked the run to stop; what is under way was waited for.
@@ -41,15 +44,21 @@ async def generate(
     """
     trial_folder = folder.trial(trial.slug)
     stop = _stop_signal(folder)
-    with Journal(trial_folder.journal) as journal:
+    cache = open_cache(folder, block, trial, execution)
+    with KeepingJournal(trial_folder.journal, cache) as journal:
         done = finished_ids(trial_folder.journal)
-        todo = (r for r in built_requests(folder, plan, trial) if r.custom_id not in done)
+
+        def todo() -> Iterator[Request]:
+            return (r for r in built_requests(folder, plan, trial) if r.custom_id not in done)
+
+        if cache is not None:
+            done |= await asyncio.to_thread(reuse, todo, cache, journal, row_fields(trial, block))
         progress = _PartProgress(folder, plan, trial, done)
         BOARD.start(trial.slug, n_expected=progress.n_expected, n_done=progress.n_done)
         started = time.perf_counter()
         try:
             await dispatch(
-                todo,
+                todo(),
                 engine,
                 journal,
                 policy=DispatchPolicy(
@@ -71,25 +80,21 @@ async def generate(
     return Generated(counts=count_draws(folder, plan, trial), inference_s=inference_s, n_sent=progress.n_sent)
 
 
-def row_fields(trial: Trial, block: ModelBlock) -> dict[str, object]:
-    """Return what stands on every row of a trial beside the request and its answer."""
-    return {
-        "model": trial.model.name,
-        "model_digest": trial.model.sha256,
-        "engine": trial.model.engine.value,
-        "quantization": trial.model.quantization,
-        "context_tokens": block.context_tokens,
-        "trial": trial.slug,
-    }
-
-
 def count_draws(folder: RunFolder, plan: Plan, trial: Trial) -> TrialCounts:
-    """Return how many draws of a trial are done, failed and cut off, from its journal."""
+    """Return how many draws of a trial are done, failed, cut off and taken from the cache, from its journal."""
     done: set[str] = set()
     failed: set[str] = set()
     truncated: set[str] = set()
+    cache_hits = sent = 0
+    tokens: int | None = None
     for row in read_rows(folder.trial(trial.slug).journal):
         name = row["custom_id"]
+        if row.get("cached"):
+            cache_hits += name not in done
+        else:
+            sent += 1
+            if row.get("completion_tokens") is not None:
+                tokens = (tokens or 0) + row["completion_tokens"]
         if is_done(row):
             done.add(name)
             if row["finish_reason"] == "length":
@@ -101,6 +106,9 @@ def count_draws(folder: RunFolder, plan: Plan, trial: Trial) -> TrialCounts:
         done=len(done),
         errors=len(failed - done),
         truncated=len(truncated),
+        cache_hits=cache_hits,
+        sent=sent,
+        generated_tokens=tokens,
     )
 
 

@@ -165,6 +165,9 @@ class Execution(Spec):
     parts_per_dataset: PositiveInt = 1
     lines_per_part: PositiveInt | None = Field(default=None, description="wins over parts_per_dataset")
     condition: Literal["control", "treatment", "both"] = "both"
+    request_cache: bool = Field(
+        default=True, description="take answers that the same request got before, in any trial or run"
+    )
     engine: EngineSettings = EngineSettings()
     pricing: PricingSpec = PricingSpec()
 
