@@ -13,6 +13,7 @@ from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.rounds import share_of_time
 from overnight.runs.ending import fail_trials, stop_trials
 from overnight.runs.generating import count_draws
+from overnight.runs.reusing import reuse_in_block
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.run_options import RunOptions
 from overnight.store.run_folder import RunFolder
@@ -32,6 +33,8 @@ def trials_until(
     Raises:
         StopRequested: somebody asked the run to stop.
     """
+    for block in plan.blocks:
+        reuse_in_block(folder, plan, block, spec.execution)
     states: dict[str, State] = {}
     is_first_turn = True
     while (waiting := _unfinished(folder, plan, states)) and (

@@ -17,6 +17,7 @@ from overnight.runs.deadline import DEADLINE, last_call_of, what_deadline_cut
 from overnight.runs.ending import begin_run, end_run, fail_trials, scored_trials, seal_reports
 from overnight.runs.opening import frozen_items, load_plan, opened_run
 from overnight.runs.resolving import resolve
+from overnight.runs.reusing import reuse_in_block
 from overnight.runs.trials import needs_engine
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.model import EngineKind
@@ -105,7 +106,9 @@ def trials_in_order(
 def model_block(
     folder: RunFolder, spec: PromptSweepSpec, plan: Plan, block: ModelBlock, run: RunOptions
 ) -> dict[str, State]:
-    """Run the trials of one model on one load of it; return their states."""
+    """Run the trials of one model on one load of it, or on none where every answer is known; return their states."""
+    if run.steps.asks:
+        reuse_in_block(folder, plan, block, spec.execution)
     is_model_needed = (
         run.steps.asks
         and block.model.engine is not EngineKind.DRY_RUN

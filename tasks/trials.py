@@ -12,7 +12,7 @@ from overnight.planning.trials import Trial
 from overnight.runs.building import build_requests
 from overnight.runs.costing import write_costs
 from overnight.runs.deadline import answered, generate_in_rounds
-from overnight.runs.generating import generate
+from overnight.runs.generating import generate, write_part_states
 from overnight.runs.opening import load_plan, load_spec
 from overnight.runs.tables import write_predictions, write_scores
 from overnight.runs.trials import begin_trial, connect, note_generated
@@ -74,17 +74,21 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
         if not skip_build:
             build_requests(folder, plan, trial)
     engine = connect(folder, block, spec.execution)
-    asyncio.run(
-        generate_in_rounds(
-            folder,
-            plan,
-            block,
-            engine,
-            spec.execution,
-            until=until,
-            on_slice=lambda trial, generated: note_generated(folder, block, trial.slug, generated),
+    try:
+        asyncio.run(
+            generate_in_rounds(
+                folder,
+                plan,
+                block,
+                engine,
+                spec.execution,
+                until=until,
+                on_slice=lambda trial, generated: note_generated(folder, block, trial.slug, generated),
+            )
         )
-    )
+    finally:
+        for trial in block.trials:
+            write_part_states(folder, plan, trial)
 
 
 @task(name="parse", cache_policy=NO_CACHE, persist_result=False)

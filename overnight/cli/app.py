@@ -17,6 +17,9 @@ Config = Annotated[str, typer.Argument(help="A sweep's YAML file, or the name of
 Run = Annotated[str, typer.Argument(help="A run's id, with or without run_, or the path of its folder.")]
 ExperimentsDir = Annotated[Path, typer.Option(help="Where run folders are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Ask everything anew, and keep no answer for other runs.")
+]
 
 EXPERIMENTS = Path("experiments")
 
@@ -74,6 +77,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Rehearse with synthetic answers; no model is loaded.")
     ] = False,
+    no_cache: NoCache = False,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the config.")
     ] = None,
@@ -104,6 +108,7 @@ def run(
             "condition": condition,
             "deadline": deadline,
             "dry_run": True if dry_run else None,
+            "no_cache": no_cache,
         },
     )
     run_sweep(
@@ -130,6 +135,7 @@ def resume(
     deadline: Annotated[
         str | None, typer.Option(metavar="HH:MM", help="Another deadline, or `none` to go on to the end.")
     ] = None,
+    no_cache: NoCache = False,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of execution.")
     ] = None,
@@ -145,6 +151,7 @@ def resume(
         steps=StepRange.choose(only_step, from_step, to_step),
         max_concurrent_jobs=max_concurrent_jobs,
         deadline=deadline,
+        no_cache=no_cache,
         assignments=assignments,
     )
 

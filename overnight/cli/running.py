@@ -100,6 +100,7 @@ def resume_run(
     steps: StepRange,
     max_concurrent_jobs: int | None,
     deadline: str | None,
+    no_cache: bool,
     assignments: list[str] | None,
 ) -> None:
     """Go on with a run as it was configured, apart from what is said here about its execution.
@@ -116,6 +117,8 @@ def resume_run(
         overrides.set("execution.max_concurrent_requests", max_concurrent_jobs, "--max-concurrent-jobs")
     if deadline is not None:
         overrides.set("execution.deadline", None if deadline == "none" else deadline, "--deadline")
+    if no_cache:
+        overrides.set("execution.request_cache", False, "--no-cache")
     for assignment in assignments or []:
         overrides.set_text(assignment)
     spec = validate(PromptSweepSpec, overrides.value, folder.effective_config)

@@ -6,7 +6,6 @@ from typing import Any
 
 from overnight.errors import UndefinedMetricError
 from overnight.planning.parts import Part, split_parts
-from overnight.planning.rounds import ITEMS_PER_ROUND
 from overnight.planning.trials import Trial, expand_trials, experiment_fingerprint
 from overnight.prompting.messages import messages
 from overnight.records import Condition, Item, ItemType
@@ -85,7 +84,7 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
         parts=split_parts(
             items,
             parts_per_dataset=execution.parts_per_dataset,
-            lines_per_part=execution.lines_per_part or _items_per_round(execution),
+            lines_per_part=execution.lines_per_part,
         ),
         conditions=execution.conditions,
         requests_per_trial=requests,
@@ -94,11 +93,6 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
             for trial in trials
         ),
     )
-
-
-def _items_per_round(execution: Execution) -> int | None:
-    """A deadline needs slices to take turns with, where the config has none of its own."""
-    return ITEMS_PER_ROUND if execution.deadline and execution.parts_per_dataset == 1 else None
 
 
 def restricted(plan: Plan, trial: Trial, is_wanted: Callable[[Item], bool]) -> Plan:

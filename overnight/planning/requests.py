@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from overnight.ids import custom_id, digest, text_digest
+from overnight.ids import custom_id, digest, split_custom_id, text_digest
 from overnight.planning.parts import Part
 from overnight.planning.trials import Trial
 from overnight.prompting.messages import Message, messages
@@ -36,9 +36,21 @@ class Request:
 
     def digest(self, model_digest: str | None) -> str:
         """Return the identity of the answer: equal digests ask the same of the same weights."""
-        identity = asdict(self) | {"model": model_digest, "messages": self.prompt_digests}
+        identity = asdict(self) | {"model": model_digest, "messages": self._turns()}
         del identity["custom_id"], identity["part"]
         return digest(identity)
+
+    def _turns(self) -> dict[str, str] | list[tuple[str, str]]:
+        """Return what is said, by role; as a list where the roles alone do not tell the order of the turns."""
+        roles = [message["role"] for message in self.messages]
+        if roles == sorted(set(roles)):
+            return self.prompt_digests
+        return [(message["role"], text_digest(message["content"])) for message in self.messages]
+
+    @property
+    def draw(self) -> int:
+        """The 0-based index among the draws of its item and arm."""
+        return split_custom_id(self.custom_id)[4]
 
 
 def request_seed(seed: int, item: Item, sample_index: int) -> int:

@@ -1,10 +1,11 @@
 """The order of work against a deadline: whatever the hour, every trial has paired results on the same items."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
-from itertools import groupby
 
 from overnight.planning.parts import Part
+from overnight.records import Item
 
 ITEMS_PER_ROUND = (
     32  # of a dataset, where the config does not slice; what a deadline cuts off is one such slice
@@ -29,18 +30,39 @@ def last_call(deadline: datetime, now: datetime) -> datetime:
     return deadline - timedelta(seconds=max(0.0, min(_LONGEST_RESERVE_S, _RESERVED_SHARE * there_is)))
 
 
-def interleaved(parts: Sequence[Part]) -> list[Part]:
-    """Return the parts so that every dataset is always asked to about the same share.
+def interleaved(parts: Sequence[Part]) -> list[tuple[str, Item]]:
+    """Return every item with its part's name, so that all datasets are always asked to about the same share.
 
     Args:
         parts: dataset by dataset, as the plan has them.
     """
-    placed: list[tuple[float, int, Part]] = []
-    by_dataset = groupby(parts, key=lambda part: part.items[0].dataset)
-    for place, (_, group) in enumerate(by_dataset):
-        members = list(group)
-        placed += [((n + 0.5) / len(members), place, part) for n, part in enumerate(members)]
-    return [part for _, _, part in sorted(placed, key=lambda entry: entry[:2])]
+    datasets: dict[str, list[tuple[str, Item]]] = {}
+    for part in parts:
+        for item in part.items:
+            datasets.setdefault(item.dataset, []).append((part.name, item))
+    placed = [
+        ((n + 0.5) / len(members), place, member)
+        for place, members in enumerate(datasets.values())
+        for n, member in enumerate(members)
+    ]
+    return [member for _, _, member in sorted(placed, key=lambda entry: entry[:2])]
+
+
+def slices(items: Sequence[tuple[str, Item]]) -> list[Part]:
+    """Return some items as slices of their parts."""
+    by_part: dict[str, list[Item]] = {}
+    for part, item in items:
+        by_part.setdefault(part, []).append(item)
+    return [Part(name, tuple(members)) for name, members in by_part.items()]
+
+
+def next_turn(n_items: int, took_s: float, wanted_s: float) -> int:
+    """Return how many items the next turn of a trial has, after one of ``n_items`` took ``took_s`` seconds.
+
+    As many as fill the time that a turn is to take; at most four times as many as before, and at least one.
+    """
+    fitting = n_items * wanted_s / took_s if took_s > 0 else math.inf
+    return max(1, int(min(4 * n_items, fitting)))
 
 
 def share_of_time(n_open: Sequence[int], seconds: float) -> float:

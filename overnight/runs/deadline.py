@@ -1,13 +1,13 @@
 """Working against a deadline: every trial in turn, a slice at a time, and tables over what both arms answered."""
 
+import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from overnight.engines.protocol import Engine
 from overnight.ids import custom_id
 from overnight.planning.plan import ModelBlock, Plan, restricted
-from overnight.planning.rounds import interleaved, last_call, next_time
+from overnight.planning.rounds import interleaved, last_call, next_time, next_turn, slices
 from overnight.planning.trials import Trial
 from overnight.records import Item
 from overnight.runs.generating import Generated, count_draws, generate
@@ -16,6 +16,8 @@ from overnight.store.journal import read_rows
 from overnight.store.manifest import TrialCounts, TrialState, read_manifest
 from overnight.store.run_folder import RunFolder
 
+_ROUNDS = 50
+_FIRST_TURN_ITEMS = 4
 DEADLINE = "Deadline"  # the name of the state in which a run ends that a deadline cut off
 
 
@@ -44,17 +46,37 @@ async def generate_in_rounds(
     until: datetime,
     on_slice: Callable[[Trial, Generated], None],
 ) -> None:
-    """Ask one slice of every trial of a block, then the next slice of every trial, until there is no time left.
+    """Ask a few items of every trial, then the next few of every trial, until there is no time left.
+
+    A round takes about a fiftieth of the time there is, so that the trials are never further apart than that.
+
+    Args:
+        folder: of the run.
+        plan: of the run.
+        block: whose trials are asked.
+        engine: whom to ask.
+        execution: how.
+        until: after it no request is sent any more.
+        on_slice: told of what came of each trial's turn.
 
     Raises:
         As ``generate``.
     """
-    for part in interleaved(plan.parts):
+    order = interleaved(plan.parts)
+    wanted_s = (until - datetime.now(UTC)).total_seconds() / _ROUNDS / len(block.trials)
+    n_asked, n_items = 0, _FIRST_TURN_ITEMS
+    while n_asked < len(order):
+        parts = slices(order[n_asked : n_asked + n_items])
+        began = time.perf_counter()
         for trial in block.trials:
             if datetime.now(UTC) >= until:
                 return
-            of_part = replace(plan, parts=(part,))
-            on_slice(trial, await generate(folder, of_part, block, trial, engine, execution, until=until))
+            on_slice(
+                trial,
+                await generate(folder, plan, block, trial, engine, execution, parts=parts, until=until),
+            )
+        n_asked += n_items
+        n_items = next_turn(n_items, (time.perf_counter() - began) / len(block.trials), wanted_s)
 
 
 def answered(folder: RunFolder, plan: Plan, trial: Trial) -> Plan:

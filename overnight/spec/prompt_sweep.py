@@ -171,6 +171,9 @@ class Execution(Spec):
     deadline: ClockTime | None = Field(
         default=None, description="HH:MM, local: ask of every trial in turn, and have a report by then"
     )
+    request_cache: bool = Field(
+        default=True, description="take answers that the same request got before, in any trial or run"
+    )
     engine: EngineSettings = EngineSettings()
     pricing: PricingSpec = PricingSpec()
 
