@@ -250,7 +250,9 @@ def test_a_finished_trial_is_not_done_again_unless_a_file_of_it_was_changed(
     assert block["loads"] == 1
 
 
-def test_a_request_is_sent_once_whatever_trial_or_run_asks_it(reusing, config, undisturbed, tables_of) -> None:
+def test_a_request_is_sent_once_whatever_trial_or_run_asks_it(
+    reusing, config, undisturbed, tables_of
+) -> None:
     reusing("run", config, "--run-id", "first")
     counts = [trial["counts"] for trial in reusing.manifest("first")["trials"].values()]
     # Two trials with one control arm: three arms of four are sent.
