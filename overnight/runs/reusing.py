@@ -83,9 +83,13 @@ def reuse_in_block(folder: RunFolder, plan: Plan, block: ModelBlock, execution: 
                     if request.custom_id not in done:
                         yield request
 
+        fields = row_fields(trial, block)
+        places = _places(requests(), cache, fields)
+        if not places:
+            continue
         # A journal that cannot be written to is its trial's failure, and its trial will say so.
         with contextlib.suppress(OSError), KeepingJournal(path, cache) as journal:
-            reuse(requests, cache, journal, row_fields(trial, block))
+            _take(requests(), places, cache, journal, fields)
 
 
 def reuse(
@@ -102,12 +106,25 @@ def reuse(
         journal: of their trial.
         fields: put on every row; ``model_digest`` is needed.
     """
-    places = cache.find(_key(request, cache, fields) for request in requests())
-    if not places:
-        return set()
+    places = _places(requests(), cache, fields)
+    return _take(requests(), places, cache, journal, fields) if places else set()
+
+
+def _places(requests: Iterable[Request], cache: RequestCache, fields: dict[str, object]) -> dict[str, Place]:
+    return cache.find(_key(request, cache, fields) for request in requests)
+
+
+def _take(
+    requests: Iterable[Request],
+    places: dict[str, Place],
+    cache: RequestCache,
+    journal: Journal,
+    fields: dict[str, object],
+) -> set[str]:
+    """Journal, some at a time, the answers of those requests that have a place; return their custom ids."""
     taken: set[str] = set()
     known: list[tuple[Request, Place]] = []
-    for request in requests():
+    for request in requests:
         place = places.get(_key(request, cache, fields))
         if place is not None:
             known.append((request, place))

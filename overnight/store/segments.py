@@ -93,15 +93,16 @@ def find(folder: Path, keys: Iterable[str]) -> Found:
     Raises:
         OSError: the folder cannot be read.
     """
-    wanted = {key.encode("ascii") for key in keys}
     found = Found(places={})
-    for segment in segments(folder) if wanted else ():
+    paths = segments(folder)
+    wanted = {key.encode("ascii") for key in keys} if paths else set()  # keys may be dear to make
+    for segment in paths:
+        if not wanted:
+            break
         try:
             _look_through(segment, wanted, found)
         except OSError as error:  # another user's, or taken away meanwhile
             found.unreadable = error
-        if not wanted:
-            break
     return found
 
 

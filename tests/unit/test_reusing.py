@@ -280,6 +280,9 @@ def test_a_block_whose_answers_are_all_known_needs_no_engine(make_sweep) -> None
         write_manifest(sweep.folder, manifest(sweep))
         reuse_in_block(sweep.folder, sweep.plan, sweep.block, sweep.spec.execution)
         (trial,) = sweep.plan.trials
+        assert (
+            sweep.folder.trial(trial.slug).journal.exists() is not is_needed
+        )  # nothing is begun for nothing
         assert needs_engine(sweep.folder, sweep.plan, trial) is is_needed
         engine = CountingEngine()
         generated = sweep.run(trial, engine)
