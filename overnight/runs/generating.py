@@ -52,7 +52,7 @@ async def generate(
             return (r for r in built_requests(folder, plan, trial) if r.custom_id not in done)
 
         if cache is not None:
-            done |= await asyncio.to_thread(reuse, todo, cache, journal, row_fields(trial, block))
+            done |= await asyncio.to_thread(reuse, todo(), cache, journal, row_fields(trial, block))
         progress = _PartProgress(folder, plan, trial, done)
         BOARD.start(trial.slug, n_expected=progress.n_expected, n_done=progress.n_done)
         started = time.perf_counter()

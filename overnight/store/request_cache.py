@@ -15,7 +15,7 @@ from overnight.ids import digest, split_custom_id
 from overnight.records import FinishReason
 from overnight.store.content_store import cache_folder
 from overnight.store.journal import Row, is_done
-from overnight.store.segments import KEY_DIGITS, Found, Place, SegmentWriter, encode, find, read
+from overnight.store.segments import KEY_DIGITS, Found, Place, SegmentWriter, encode, find, read, segments
 
 KIND = "requests"
 _LOG = logging.getLogger("overnight.request_cache")
@@ -69,6 +69,13 @@ class RequestCache:
     def key(self, request_id: str, draw: int) -> str:
         """Return the name of an answer with these settings."""
         return request_key(request_id, draw, self._settings_digest)
+
+    def is_empty(self) -> bool:
+        """True where nobody has kept an answer of this model; one that cannot be read is not empty."""
+        try:
+            return not segments(self.folder)
+        except OSError:
+            return False
 
     def find(self, keys: Iterable[str]) -> dict[str, Place]:
         """Return where the answers of some keys are; those that are not known are left out."""

@@ -95,7 +95,7 @@ def find(folder: Path, keys: Iterable[str]) -> Found:
     """
     found = Found(places={})
     paths = segments(folder)
-    wanted = {key.encode("ascii") for key in keys} if paths else set()  # keys may be dear to make
+    wanted = {key.encode("ascii") for key in keys}
     for segment in paths:
         if not wanted:
             break

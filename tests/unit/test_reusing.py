@@ -318,6 +318,21 @@ def test_a_cache_that_cannot_be_used_at_all_leaves_the_run_alone(
     assert len(said) == len(set(said)) <= 2  # that it cannot be read, that it cannot be written to
 
 
+def test_a_trial_that_is_looked_for_in_pieces_is_found_in_full(
+    make_sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_sweep("a").run_all(CountingEngine())
+    monkeypatch.setattr("overnight.runs.reusing._LOOKED_FOR_AT_ONCE", 5)
+    monkeypatch.setattr("overnight.runs.reusing._ROWS_AT_ONCE", 2)
+    again, block = make_sweep("b"), make_sweep("c")
+    engine = CountingEngine()
+    again.run_all(engine)
+    reuse_in_block(block.folder, block.plan, block.block, block.spec.execution)
+    block.run_all(engine)
+    assert engine.asked == []
+    assert again.tables() == block.tables()
+
+
 def test_a_damaged_line_is_asked_again(make_sweep, own_cache: Path) -> None:
     make_sweep("a").run_all(CountingEngine())
     (segment,) = segments(own_cache / "requests" / ("a" * 64))
