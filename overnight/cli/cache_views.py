@@ -9,7 +9,9 @@ from rich.table import Table
 
 from overnight.cli.console import console
 from overnight.errors import DamageFound, UsageError
-from overnight.store.cache_care import cache_entries, clear, summarise, verify
+from overnight.store.cache_checking import verify
+from overnight.store.cache_clearing import clear
+from overnight.store.cache_listing import cache_entries, summarise
 from overnight.store.content_store import cache_folder
 
 _DAY_S = 86_400

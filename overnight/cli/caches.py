@@ -36,7 +36,14 @@ def clear(
     kinds: Kinds = None,
     everything: Annotated[bool, typer.Option("--all", help="All kinds.")] = False,
     older_than: Annotated[
-        float | None, typer.Option(min=0, metavar="DAYS", help="Only what has not changed for so many days.")
+        float | None,
+        typer.Option(
+            "--older-than",
+            "--older-than-days",
+            min=0,
+            metavar="DAYS",
+            help="Only what has not changed for so many days.",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -36,9 +36,8 @@ class Request:
 
     def digest(self, model_digest: str | None) -> str:
         """Return the identity of the answer: equal digests ask the same of the same weights."""
-        identity = asdict(self) | {"model": model_digest, "messages": self._turns()}
-        del identity["custom_id"], identity["part"]
-        return digest(identity)
+        identity = {name: getattr(self, name) for name in _IDENTITY}
+        return digest(identity | {"model": model_digest, "messages": self._turns()})
 
     def _turns(self) -> dict[str, str] | list[tuple[str, str]]:
         """Return what is said, by role; as a list where the roles alone do not tell the order of the turns."""
@@ -51,6 +50,9 @@ class Request:
     def draw(self) -> int:
         """The 0-based index among the draws of its item and arm."""
         return split_custom_id(self.custom_id)[4]
+
+
+_IDENTITY = tuple(field.name for field in fields(Request) if field.name not in {"custom_id", "part"})
 
 
 def request_seed(seed: int, item: Item, sample_index: int) -> int:

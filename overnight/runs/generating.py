@@ -71,7 +71,7 @@ async def generate(
             return (r for r in _requests(folder, plan, trial, parts) if r.custom_id not in done)
 
         if cache is not None:
-            done |= await asyncio.to_thread(reuse, todo, cache, journal, row_fields(trial, block))
+            done |= await asyncio.to_thread(reuse, todo(), cache, journal, row_fields(trial, block))
         progress = _Progress(trial.slug, n_open=sum(1 for _ in todo()))
         expected = plan.requests_per_trial[trial.slug]
         BOARD.start(trial.slug, n_expected=expected, n_done=min(len(done), expected))

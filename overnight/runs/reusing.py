@@ -1,8 +1,9 @@
 """Taking answers from the request cache into a trial's journal, and giving new ones to it."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 
 from overnight.engines.identity import answer_identity
@@ -13,9 +14,9 @@ from overnight.spec.prompt_sweep import Execution
 from overnight.store.journal import Journal, Row, finished_ids
 from overnight.store.request_cache import RequestCache
 from overnight.store.run_folder import RunFolder
-from overnight.store.segments import Place
 
 _ROWS_AT_ONCE = 500  # one flush to the disk each
+_LOOKED_FOR_AT_ONCE = 10_000  # one look through the cache each; memory does not grow with the trial
 
 
 class KeepingJournal(Journal):
@@ -70,26 +71,30 @@ def reuse_in_block(folder: RunFolder, plan: Plan, block: ModelBlock, execution: 
     """Journal what is known of a block's open trials, so that its model is loaded only for what is left."""
     for trial in block.trials:
         cache = open_cache(folder, block, trial, execution)
-        if cache is None:
+        if cache is None or cache.is_empty():
             continue
         path = folder.trial(trial.slug).journal
         done = finished_ids(path)
         if len(done) == plan.requests_per_trial[trial.slug]:
             continue
-
-        def requests(trial: Trial = trial, done: set[str] = done) -> Iterable[Request]:
-            for part in plan.parts:
-                for request in part_requests(trial, part, plan.conditions):
-                    if request.custom_id not in done:
-                        yield request
-
+        todo = (
+            request
+            for part in plan.parts
+            for request in part_requests(trial, part, plan.conditions)
+            if request.custom_id not in done
+        )
+        batches = _known_rows(todo, cache, row_fields(trial, block))
+        first = next(batches, None)
+        if first is None:
+            continue
         # A journal that cannot be written to is its trial's failure, and its trial will say so.
         with contextlib.suppress(OSError), KeepingJournal(path, cache) as journal:
-            reuse(requests, cache, journal, row_fields(trial, block))
+            for rows in chain([first], batches):
+                journal.append(rows)
 
 
 def reuse(
-    requests: Callable[[], Iterable[Request]],
+    requests: Iterable[Request],
     cache: RequestCache,
     journal: Journal,
     fields: dict[str, object],
@@ -97,44 +102,39 @@ def reuse(
     """Journal the answers that are known of some requests; return the custom ids of their draws.
 
     Args:
-        requests: yields them, the same ones each time.
+        requests: of one trial.
         cache: where answers are looked for.
-        journal: of their trial.
+        journal: of the trial.
         fields: put on every row; ``model_digest`` is needed.
     """
-    places = cache.find(_key(request, cache, fields) for request in requests())
-    if not places:
-        return set()
     taken: set[str] = set()
-    known: list[tuple[Request, Place]] = []
-    for request in requests():
-        place = places.get(_key(request, cache, fields))
-        if place is not None:
-            known.append((request, place))
-        if len(known) == _ROWS_AT_ONCE:
-            taken |= _journalled(known, cache, journal, fields)
-            known.clear()
-    return taken | _journalled(known, cache, journal, fields)
+    if not cache.is_empty():
+        for rows in _known_rows(requests, cache, fields):
+            journal.append(rows)
+            taken.update(row["custom_id"] for row in rows)
+    return taken
 
 
-def _journalled(
-    known: list[tuple[Request, Place]], cache: RequestCache, journal: Journal, fields: dict[str, object]
-) -> set[str]:
-    """Journal the answers of some requests; return the custom ids of those that could be read."""
-    in_order = sorted(known, key=lambda pair: pair[1])
-    answers = cache.read(place for _, place in in_order)
-    rows = [
-        _row(request, answer, fields)
-        for (request, _), answer in zip(in_order, answers, strict=True)
-        if answer is not None
-    ]
-    if rows:
-        journal.append(rows)
-    return {row["custom_id"] for row in rows}
-
-
-def _key(request: Request, cache: RequestCache, fields: dict[str, object]) -> str:
-    return cache.key(_request_id(request, fields), request.draw)
+def _known_rows(
+    requests: Iterable[Request], cache: RequestCache, fields: dict[str, object]
+) -> Iterator[list[Row]]:
+    """Yield the rows of those requests whose answers are known, some at a time, in the order of the cache."""
+    left = iter(requests)
+    while some := list(islice(left, _LOOKED_FOR_AT_ONCE)):
+        names = [cache.key(_request_id(request, fields), request.draw) for request in some]
+        places = cache.find(names)
+        known = sorted(
+            ((places[name], request) for name, request in zip(names, some, strict=True) if name in places),
+            key=lambda pair: pair[0],
+        )
+        answers = cache.read(place for place, _ in known)
+        rows = (
+            _row(request, answer, fields)
+            for (_, request), answer in zip(known, answers, strict=True)
+            if answer is not None
+        )
+        while batch := list(islice(rows, _ROWS_AT_ONCE)):
+            yield batch
 
 
 def _request_id(request: Request, fields: dict[str, object]) -> str:

@@ -54,7 +54,7 @@ class ContentStore:
         An entry whose files are missing or changed is thrown away and built again.
 
         Raises:
-            UsageError: the store's folder cannot be made.
+            UsageError: the store's folder cannot be made, or not be written to where there is no entry yet.
             Whatever ``build`` raises; nothing is kept then.
         """
         key = digest(identity)
@@ -65,6 +65,12 @@ class ContentStore:
             raise UsageError(
                 f"{path.parent}: cannot be made ({error.strerror}); name another cache folder in OVERNIGHT_CACHE_DIR"
             ) from None
+        if not os.access(path.parent, os.W_OK):  # somebody else's cache: nothing can be locked, or changed
+            if _is_whole(path):
+                return Entry(path, key, was_cached=True)
+            raise UsageError(
+                f"{path.parent}: cannot be written to; name another cache folder in OVERNIGHT_CACHE_DIR"
+            )
         with FileLock(path.parent / f".{key}.lock"):
             if _is_whole(path):
                 return Entry(path, key, was_cached=True)

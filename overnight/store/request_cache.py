@@ -15,7 +15,7 @@ from overnight.ids import digest, split_custom_id
 from overnight.records import FinishReason
 from overnight.store.content_store import cache_folder
 from overnight.store.journal import Row, is_done
-from overnight.store.segments import KEY_DIGITS, Place, SegmentWriter, encode, find, read
+from overnight.store.segments import KEY_DIGITS, Found, Place, SegmentWriter, encode, find, read, segments
 
 KIND = "requests"
 _LOG = logging.getLogger("overnight.request_cache")
@@ -70,19 +70,28 @@ class RequestCache:
         """Return the name of an answer with these settings."""
         return request_key(request_id, draw, self._settings_digest)
 
+    def is_empty(self) -> bool:
+        """True where nobody has kept an answer of this model; one that cannot be read is not empty."""
+        try:
+            return not segments(self.folder)
+        except OSError:
+            return False
+
     def find(self, keys: Iterable[str]) -> dict[str, Place]:
         """Return where the answers of some keys are; those that are not known are left out."""
         try:
-            places, n_damaged = find(self.folder, keys)
+            found = find(self.folder, keys)
         except OSError as error:
-            _say_once(f"{self.folder}: cannot be read ({error.strerror}); requests are sent that it may hold")
-            return {}
-        if n_damaged:
+            found = Found(places={}, unreadable=error)
+        if found.unreadable is not None:
+            reason = found.unreadable.strerror
+            _say_once(f"{self.folder}: cannot be read ({reason}); requests are sent that it may hold")
+        if found.n_damaged:
             _say_once(
                 f"{self.folder}: damaged lines, passed over, their requests are sent; "
                 "`overnight cache verify` names them"
             )
-        return places
+        return found.places
 
     def read(self, places: Iterable[Place]) -> Iterator[Row | None]:
         """Yield the answers at some places; None where one is gone or is of no form that is known."""
@@ -102,16 +111,23 @@ class RequestCache:
         try:
             self._writer.append(lines)
         except OSError as error:
-            _say_once(
-                f"{self.folder}: cannot be written to ({error.strerror}); new answers are not kept for others"
-            )
             self.close()
-            self._writer = None
+            self._give_up(error)
 
     def close(self) -> None:
         """Give files back."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._writer.close()
+        except OSError as error:  # a network file system may find out only now that there is no room
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self._writer = None
+        _say_once(
+            f"{self.folder}: cannot be written to ({error.strerror}); new answers are not kept for others"
+        )
 
     def _line(self, row: Row) -> bytes:
         answer = {name: value for name, value in row.items() if name not in self._left_out}

@@ -76,32 +76,49 @@ def segments(folder: Path) -> list[Path]:
         return []
 
 
-def find(folder: Path, keys: Iterable[str]) -> tuple[dict[str, Place], int]:
-    """Return where the lines of some keys are, and how many of theirs are damaged.
+@dataclass(slots=True)
+class Found:
+    """What a look through the segments came to."""
+
+    places: dict[str, Place]
+    n_damaged: int = 0  # lines of wanted keys that are not what was written
+    unreadable: OSError | None = None  # why a segment could not be read, the last one
+
+
+def find(folder: Path, keys: Iterable[str]) -> Found:
+    """Return where the lines of some keys are; what cannot be read is passed over and counted.
 
     Of two lines of one key the first one counts. Memory is bounded by the keys, not by the segments.
 
     Raises:
-        OSError: the folder or a segment cannot be read.
+        OSError: the folder cannot be read.
     """
+    found = Found(places={})
+    paths = segments(folder)
     wanted = {key.encode("ascii") for key in keys}
-    places: dict[str, Place] = {}
-    n_damaged = 0
-    for segment in segments(folder) if wanted else ():
-        offset = 0
-        with segment.open("rb", buffering=_BUFFER_BYTES) as file:
-            for line in file:
-                key = line[_KEY]
-                if key in wanted:
-                    if _is_intact(line):
-                        wanted.discard(key)
-                        places[key.decode("ascii")] = Place(segment, offset)
-                    else:
-                        n_damaged += 1
-                offset += len(line)
+    for segment in paths:
         if not wanted:
             break
-    return places, n_damaged
+        try:
+            _look_through(segment, wanted, found)
+        except OSError as error:  # another user's, or taken away meanwhile
+            found.unreadable = error
+    return found
+
+
+def _look_through(segment: Path, wanted: set[bytes], found: Found) -> None:
+    """Move the keys that a segment has from ``wanted`` to ``found``."""
+    offset = 0
+    with segment.open("rb", buffering=_BUFFER_BYTES) as file:
+        for line in file:
+            key = line[_KEY]
+            if key in wanted:
+                if _is_intact(line):
+                    wanted.discard(key)
+                    found.places[key.decode("ascii")] = Place(segment, offset)
+                else:
+                    found.n_damaged += 1
+            offset += len(line)
 
 
 def read(places: Iterable[Place]) -> Iterator[dict[str, Any] | None]:
@@ -181,8 +198,8 @@ class SegmentWriter:
     def close(self) -> None:
         """Give the file back."""
         if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+            handle, self._handle = self._handle, None
+            os.close(handle)
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

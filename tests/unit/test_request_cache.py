@@ -244,6 +244,42 @@ def test_a_cache_that_cannot_be_written_to_is_said_once_and_costs_nothing_else(
     assert answers(tmp_path, 1, 2) == [None, None]
 
 
+def test_a_file_system_that_fails_at_the_end_only_is_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = os.close
+
+    def close(handle: int) -> None:
+        real(handle)
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr("overnight.store.segments.os.close", close)
+    with caplog.at_level(logging.WARNING, "overnight"):
+        keep(tmp_path, row(1))
+    assert "Disk quota exceeded" in caplog.text
+
+
+def test_a_segment_that_cannot_be_read_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    segment = keep(tmp_path, row(1))
+    # Permissions do not bind root, on whom CI runs.
+    foreign = segment.with_name(segment.name.replace(segment.name[:8], "20000101"))
+    foreign.write_bytes(segment.read_bytes())
+    real = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == foreign:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with caplog.at_level(logging.WARNING, "overnight"):
+        (found,) = answers(tmp_path, 1)
+    assert found is not None
+    assert "cannot be read (Permission denied)" in caplog.text
+
+
 def test_a_disk_that_fills_up_in_mid_line_damages_that_line_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,9 +362,9 @@ def test_a_process_has_one_segment_however_often_it_comes_back(tmp_path: Path) -
 def test_places_are_kept_of_what_is_wanted_only(tmp_path: Path) -> None:
     segment = keep(tmp_path, *(row(n) for n in range(50)))
     wanted = cache(tmp_path).key(f"{7:032x}", 0)
-    places, n_damaged = find(segment.parent, [wanted, "f" * 32])
-    assert set(places) == {wanted}
-    assert n_damaged == 0
-    (found,) = read(places.values())
+    looked = find(segment.parent, [wanted, "f" * 32])
+    assert set(looked.places) == {wanted}
+    assert looked.n_damaged == 0
+    (found,) = read(looked.places.values())
     assert found is not None
     assert json.loads(json.dumps(found["sent"])) == {"seed": 7}

@@ -280,6 +280,9 @@ def test_a_block_whose_answers_are_all_known_needs_no_engine(make_sweep) -> None
         write_manifest(sweep.folder, manifest(sweep))
         reuse_in_block(sweep.folder, sweep.plan, sweep.block, sweep.spec.execution)
         (trial,) = sweep.plan.trials
+        assert (
+            sweep.folder.trial(trial.slug).journal.exists() is not is_needed
+        )  # nothing is begun for nothing
         assert needs_engine(sweep.folder, sweep.plan, trial) is is_needed
         engine = CountingEngine()
         generated = sweep.run(trial, engine)
@@ -313,6 +316,21 @@ def test_a_cache_that_cannot_be_used_at_all_leaves_the_run_alone(
     )
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == len(set(said)) <= 2  # that it cannot be read, that it cannot be written to
+
+
+def test_a_trial_that_is_looked_for_in_pieces_is_found_in_full(
+    make_sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_sweep("a").run_all(CountingEngine())
+    monkeypatch.setattr("overnight.runs.reusing._LOOKED_FOR_AT_ONCE", 5)
+    monkeypatch.setattr("overnight.runs.reusing._ROWS_AT_ONCE", 2)
+    again, block = make_sweep("b"), make_sweep("c")
+    engine = CountingEngine()
+    again.run_all(engine)
+    reuse_in_block(block.folder, block.plan, block.block, block.spec.execution)
+    block.run_all(engine)
+    assert engine.asked == []
+    assert again.tables() == block.tables()
 
 
 def test_a_damaged_line_is_asked_again(make_sweep, own_cache: Path) -> None:
@@ -367,6 +385,7 @@ def test_every_field_that_can_change_an_answer_changes_the_key(request: Request,
         "max_new_tokens": request.max_new_tokens + 1,
         "seed": request.seed + 1,
         "stop": (*request.stop, "x"),
+        "logprobs": not request.logprobs,
     }
     fields = {field.name for field in dataclasses.fields(Request)}
     assert fields == set(changes) | {"part"}  # a new field has to be thought of here

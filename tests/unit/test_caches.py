@@ -191,7 +191,7 @@ def test_clear_by_age_leaves_what_is_younger(left_with, filled: Path) -> None:
     code, out, _ = left_with("clear", "--older-than", "9.5", "--yes", "--json")
     assert code == 0
     assert set(by_kind(out, "cleared")) == {"requests"}
-    assert left_with("clear", "--older_than", "11", "--yes")[1] == "nothing to clear\n"
+    assert left_with("clear", "--older_than_days", "11", "--yes")[1] == "nothing to clear\n"
 
 
 def test_clear_asks_before_it_takes_anything(
