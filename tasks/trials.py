@@ -12,7 +12,8 @@ from overnight.runs.building import build_requests
 from overnight.runs.costing import write_costs
 from overnight.runs.generating import generate
 from overnight.runs.opening import load_plan, load_spec
-from overnight.runs.tables import write_predictions, write_scores
+from overnight.runs.parsing import write_predictions
+from overnight.runs.scoring import write_scores
 from overnight.runs.trials import connect, note_generated
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.store.manifest import read_manifest
@@ -64,8 +65,9 @@ def parse(work: TrialWork) -> int:
 @task(name="score", cache_policy=NO_CACHE, persist_result=False)
 def score(work: TrialWork) -> int:
     """Compare the predictions with the gold answers."""
-    unsupported = work.spec.experiment.unsupported
-    return write_scores(work.folder.trial(work.trial.slug), work.plan, work.trial, unsupported)
+    experiment = work.spec.experiment
+    folder = work.folder.trial(work.trial.slug)
+    return write_scores(folder, work.plan, work.trial, experiment.unsupported, experiment.scoring)
 
 
 @task(name="costs", cache_policy=NO_CACHE, persist_result=False)

@@ -134,6 +134,7 @@ def trial_artifacts(folder: RunFolder, slug: str, counts: TrialCounts) -> dict[s
         trial.journal,
         trial.predictions,
         trial.scores,
+        trial.squad,
         trial.significance,
         trial.costs,
         trial.report,

@@ -14,14 +14,9 @@ from overnight.planning.requests import part_requests
 from overnight.planning.trials import Trial
 from overnight.records import Item
 from overnight.runs.costing import write_costs
-from overnight.runs.tables import (
-    PREDICTION_COLUMNS,
-    SCORE_COLUMNS,
-    read_predictions,
-    read_scores,
-    write_predictions,
-    write_scores,
-)
+from overnight.runs.parsing import write_predictions
+from overnight.runs.scoring import write_scores
+from overnight.runs.tables import PREDICTION_COLUMNS, SCORE_COLUMNS, read_predictions, read_scores
 from overnight.spec.prompt_sweep import PricingSpec, PromptSweepSpec, UnsupportedSpec
 from overnight.store.files import read_json
 from overnight.store.journal import Journal, read_rows
@@ -343,7 +338,7 @@ def test_other_readers_of_tables_read_the_same(folder: TrialFolder, plan: Plan, 
     stored(folder, plan, trial, text)
     with folder.predictions.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, strict=True))
-    assert {len(row) for row in rows} == {13}
+    assert {len(row) for row in rows} == {14}
     assert [row[9] for row in rows].count(text) == 1
 
 
