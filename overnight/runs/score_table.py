@@ -1,6 +1,5 @@
 """Scores as files: ``per_item_scores.csv``, and the official SQuAD figures beside it where items have them."""
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +23,7 @@ class ScoreTable:
 
     def add(self, scores: ItemScores) -> None:
         """Write one row."""
-        values = dataclasses.asdict(scores) | {
-            "type": scores.type.value,
-            "condition": scores.condition.value,
-            "temp": temperature_label(scores.temp),
-        }
-        self._table.writerow([cell(values[column]) for column in SCORE_COLUMNS])
+        self._table.writerow([_cell(scores, column) for column in SCORE_COLUMNS])
         self.n_rows += 1
         if scores.squad_exact is not None and scores.squad_f1 is not None:
             arm = scores.dataset, scores.condition, scores.temp
@@ -58,6 +52,10 @@ class ScoreTable:
                 if dataset in datasets
             ],
         }
+
+
+def _cell(scores: ItemScores, column: str) -> Any:
+    return temperature_label(scores.temp) if column == "temp" else cell(getattr(scores, column))
 
 
 @contextmanager

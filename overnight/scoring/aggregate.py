@@ -123,4 +123,7 @@ def _mean_and_std(values: Iterable[float | None]) -> tuple[float | None, float |
     if not defined:
         return None, None
     mean = math.fsum(defined) / len(defined)
-    return mean, statistics.stdev(defined) if len(defined) > 1 else None
+    if len(defined) == 1:
+        return mean, None
+    # Draws mostly agree; the exact fractions of `stdev` are for those that do not.
+    return mean, 0.0 if min(defined) == max(defined) else statistics.stdev(defined)

@@ -9,8 +9,9 @@ from typing import Final
 
 from overnight.scoring.number_words import number_in_words
 
-# Numbers this close are the same number: 0.333333 is a third, 0.33 is not.
-TOLERANCE: Final = 1e-6  # relative, and absolute below 1
+# Numbers this close are the same number: 0.3333333 is a third, 0.33 is not; 22,090,604 is not 22,090,603.
+TOLERANCE: Final = 1e-6
+_ROUNDING: Final = 1e-12  # relative: what floats lose
 
 _SCALES: Final = {"hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 _VULGAR = "\u00bc-\u00be\u2150-\u215e"
@@ -118,4 +119,4 @@ def _gold_numbers(golds: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def _is_same(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=TOLERANCE)
