@@ -229,6 +229,7 @@ def experiment_fingerprint(spec: PromptSweepSpec) -> str:
             "version": FINGERPRINT_VERSION,
             "trials": {trial.slug: trial.fingerprint for trial in expand_trials(spec)},
             "unsupported": spec.experiment.unsupported.model_dump(mode="json"),
+            "scoring": spec.experiment.scoring.model_dump(mode="json"),
             "statistics": spec.experiment.statistics.model_dump(mode="json"),
         }
     )

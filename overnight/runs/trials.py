@@ -136,6 +136,7 @@ def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[st
         trial.journal,
         trial.predictions,
         trial.scores,
+        trial.squad,
         trial.significance,
         trial.costs,
         trial.report,

@@ -40,6 +40,11 @@ class TrialFolder:
         return self.results / "per_item_scores.csv"
 
     @property
+    def squad(self) -> Path:
+        """The official SQuAD 2.0 figures; there where items are of that kind."""
+        return self.results / "squad.json"
+
+    @property
     def significance(self) -> Path:
         """The comparison of the arms."""
         return self.results / "significance.json"

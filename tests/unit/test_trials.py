@@ -298,7 +298,12 @@ def test_how_a_trial_is_run_is_not_in_its_fingerprint(make_spec: Maker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value"), [("unsupported", {"min_token_overlap": 0.5}), ("statistics", {"resamples": 10})]
+    ("path", "value"),
+    [
+        ("unsupported", {"min_token_overlap": 0.5}),
+        ("statistics", {"resamples": 10}),
+        ("scoring", {"rouge_l": True}),
+    ],
 )
 def test_how_answers_are_scored_and_compared_is_in_the_fingerprint_of_the_run(
     make_spec: Maker, path: str, value: object
