@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from overnight.records import AnswerRule, ItemType
 from overnight.spec.base import Digest, Name, Spec
-from overnight.spec.hub import KNOWN_REPOSITORIES, HubSource
+from overnight.spec.hub import KNOWN_REPOSITORIES, HubSource, dataset_of
 
 
 class DatasetFormat(StrEnum):
@@ -109,9 +109,10 @@ class DatasetSpec(Spec):
         hub = filled.get("hub")
         if isinstance(hub, str):
             hub = filled["hub"] = HubSource.parse(hub)
-        if isinstance(hub, HubSource):
-            filled.setdefault("name", hub.short_name)
-            known = KNOWN_REPOSITORIES.get(hub.dataset)
+        repo = hub.repo if isinstance(hub, HubSource) else hub.get("repo") if isinstance(hub, dict) else None
+        if isinstance(repo, str):
+            filled.setdefault("name", repo.rsplit("/", 1)[-1])
+            known = KNOWN_REPOSITORIES.get(dataset_of(repo))
             if known and filled.get("format") is None:
                 filled["format"] = known.format
         if filled.get("type") is None:

@@ -29,6 +29,11 @@ KNOWN_REPOSITORIES = {
 }
 
 
+def dataset_of(repo: str) -> str:
+    """Return a repository's name without its organisation, in lower case."""
+    return repo.rsplit("/", 1)[-1].lower()
+
+
 class HubSource(Spec):
     """One split of one configuration of a repository."""
 
@@ -57,23 +62,13 @@ class HubSource(Spec):
         repo, rest = "/".join(segments[:n_repo]), segments[n_repo:]
         if len(rest) > 1:
             raise ValueError(f"found {address!r}: {rest[1]!r} stands after the configuration; take it out")
-        known = KNOWN_REPOSITORIES.get(segments[n_repo - 1].lower(), KnownRepository(format=""))
+        known = KNOWN_REPOSITORIES.get(dataset_of(repo), KnownRepository(format="jsonl"))
         return cls(
             repo=repo,
             config=rest[0] if rest else known.config,
             split=match["split"] or known.split,
             revision=match["revision"],
         )
-
-    @property
-    def dataset(self) -> str:
-        """The repository's name without its organisation, in lower case."""
-        return self.repo.rsplit("/", 1)[-1].lower()
-
-    @property
-    def short_name(self) -> str:
-        """A name for the dataset where the user gives none: the repository's own."""
-        return self.repo.rsplit("/", 1)[-1]
 
     @property
     def address(self) -> str:
