@@ -28,16 +28,10 @@ def hub_rows(hub: HubSource) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _loaded(hub: HubSource) -> Any:
-    try:
-        datasets = importlib.import_module("datasets")
-    except ImportError as error:
-        raise UsageError(
-            f"{hub.address}: reading from the hub needs the package datasets ({error}); "
-            "pip install 'overnight[hub]', or give the path of a file"
-        ) from None
+    load_dataset = _loader(hub)
     revision = {} if hub.revision is None else {"revision": hub.revision}
     try:
-        return datasets.load_dataset(hub.repo, hub.config, split=hub.split, **revision)
+        return load_dataset(hub.repo, hub.config, split=hub.split, **revision)
     # It raises what its file systems, its HTTP client and its builders raise; each is about this address.
     except Exception as error:  # noqa: BLE001 - see above; nothing is swallowed
         lines = str(error).split("\n")
@@ -45,4 +39,15 @@ def _loaded(hub: HubSource) -> Any:
         raise UsageError(
             f"{hub.address}: cannot be loaded ({type(error).__name__}: {reason}); "
             "check the name, the configuration and the network, or give the path of a file"
+        ) from None
+
+
+def _loader(hub: HubSource) -> Any:
+    try:
+        # A folder `datasets` in the working directory imports as an empty package, which has no loader.
+        return importlib.import_module("datasets").load_dataset
+    except (ImportError, AttributeError):
+        raise UsageError(
+            f"{hub.address}: reading from the hub needs the package datasets, which is not installed; "
+            "pip install 'overnight[hub]', or give the path of a file"
         ) from None

@@ -208,8 +208,12 @@ def refusal(address: str) -> str:
     return str(caught.value)
 
 
-def test_without_the_package_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
+# None: not found. A folder of that name in the working directory is found, as a package with nothing in it.
+@pytest.mark.parametrize("package", [None, SimpleNamespace()])
+def test_without_the_package_one_line_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, package: object
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", package)
     said = refusal("hf:squad_v2")
     assert said.startswith("hf:squad_v2:validation: reading from the hub needs the package datasets")
     assert "pip install 'overnight[hub]'" in said
