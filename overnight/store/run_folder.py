@@ -139,6 +139,11 @@ class RunFolder:
         """Return where the frozen items of a dataset are."""
         return self.path / "items" / f"{dataset}.jsonl"
 
+    @property
+    def preparation(self) -> Path:
+        """What became of every row of the datasets while the items were frozen."""
+        return self.path / "items" / "preparation.json"
+
     def batch_inputs(self, slug: str) -> Path:
         """Return where the exact requests of a trial are."""
         return self.path / "batch_inputs" / slug
