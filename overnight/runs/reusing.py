@@ -19,6 +19,11 @@ _ROWS_AT_ONCE = 500  # one flush to the disk each
 _LOOKED_FOR_AT_ONCE = 10_000  # one look through the cache each; memory does not grow with the trial
 
 
+# How much of the cache was looked through, by the journals of the trials that it was looked through for: in their turn
+# only what was written since can be new. A line that was half written then is missed, and its request is sent.
+_LOOKED_THROUGH: dict[Path, dict[Path, int]] = {}
+
+
 class KeepingJournal(Journal):
     """A journal whose answers are kept for other trials and runs as well, once they are on disk."""
 
@@ -70,10 +75,12 @@ def row_fields(trial: Trial, block: ModelBlock) -> dict[str, object]:
 def reuse_in_block(folder: RunFolder, plan: Plan, block: ModelBlock, execution: Execution) -> None:
     """Journal what is known of a block's open trials, so that its model is loaded only for what is left."""
     for trial in block.trials:
+        path = folder.trial(trial.slug).journal
+        _LOOKED_THROUGH.pop(path, None)
         cache = open_cache(folder, block, trial, execution)
         if cache is None or cache.is_empty():
             continue
-        path = folder.trial(trial.slug).journal
+        sizes = cache.sizes()
         done = finished_ids(path)
         if len(done) == plan.requests_per_trial[trial.slug]:
             continue
@@ -86,11 +93,13 @@ def reuse_in_block(folder: RunFolder, plan: Plan, block: ModelBlock, execution: 
         batches = _known_rows(todo, cache, row_fields(trial, block))
         first = next(batches, None)
         if first is None:
+            _LOOKED_THROUGH[path] = sizes
             continue
         # A journal that cannot be written to is its trial's failure, and its trial will say so.
         with contextlib.suppress(OSError), KeepingJournal(path, cache) as journal:
             for rows in chain([first], batches):
                 journal.append(rows)
+            _LOOKED_THROUGH[path] = sizes
 
 
 def reuse(
@@ -109,20 +118,23 @@ def reuse(
     """
     taken: set[str] = set()
     if not cache.is_empty():
-        for rows in _known_rows(requests, cache, fields):
+        for rows in _known_rows(requests, cache, fields, _LOOKED_THROUGH.get(journal.path)):
             journal.append(rows)
             taken.update(row["custom_id"] for row in rows)
     return taken
 
 
 def _known_rows(
-    requests: Iterable[Request], cache: RequestCache, fields: dict[str, object]
+    requests: Iterable[Request],
+    cache: RequestCache,
+    fields: dict[str, object],
+    since: dict[Path, int] | None = None,
 ) -> Iterator[list[Row]]:
     """Yield the rows of those requests whose answers are known, some at a time, in the order of the cache."""
     left = iter(requests)
     while some := list(islice(left, _LOOKED_FOR_AT_ONCE)):
         names = [cache.key(_request_id(request, fields), request.draw) for request in some]
-        places = cache.find(names)
+        places = cache.find(names, since)
         known = sorted(
             ((places[name], request) for name, request in zip(names, some, strict=True) if name in places),
             key=lambda pair: pair[0],

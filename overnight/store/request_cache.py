@@ -15,7 +15,17 @@ from overnight.ids import digest, split_custom_id
 from overnight.records import FinishReason
 from overnight.store.content_store import cache_folder
 from overnight.store.journal import Row, is_done
-from overnight.store.segments import KEY_DIGITS, Found, Place, SegmentWriter, encode, find, read, segments
+from overnight.store.segments import (
+    KEY_DIGITS,
+    Found,
+    Place,
+    SegmentWriter,
+    encode,
+    find,
+    read,
+    segments,
+    sizes,
+)
 
 KIND = "requests"
 _LOG = logging.getLogger("overnight.request_cache")
@@ -77,10 +87,17 @@ class RequestCache:
         except OSError:
             return False
 
-    def find(self, keys: Iterable[str]) -> dict[str, Place]:
+    def sizes(self) -> dict[Path, int]:
+        """Return how much there is, to be given to ``find`` when the same keys are looked for again."""
+        try:
+            return sizes(self.folder)
+        except OSError:
+            return {}
+
+    def find(self, keys: Iterable[str], since: Mapping[Path, int] | None = None) -> dict[str, Place]:
         """Return where the answers of some keys are; those that are not known are left out."""
         try:
-            found = find(self.folder, keys)
+            found = find(self.folder, keys, since)
         except OSError as error:
             found = Found(places={}, unreadable=error)
         if found.unreadable is not None:

@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,10 +85,20 @@ class Found:
     unreadable: OSError | None = None  # why a segment could not be read, the last one
 
 
-def find(folder: Path, keys: Iterable[str]) -> Found:
+def sizes(folder: Path) -> dict[Path, int]:
+    """Return how long each segment of a folder is."""
+    return {path: path.stat().st_size for path in segments(folder)}
+
+
+def find(folder: Path, keys: Iterable[str], since: Mapping[Path, int] | None = None) -> Found:
     """Return where the lines of some keys are; what cannot be read is passed over and counted.
 
     Of two lines of one key the first one counts. Memory is bounded by the keys, not by the segments.
+
+    Args:
+        folder: of the segments.
+        keys: what is looked for.
+        since: how much of each segment need not be read, since the same keys were looked for in it before.
 
     Raises:
         OSError: the folder cannot be read.
@@ -100,16 +110,16 @@ def find(folder: Path, keys: Iterable[str]) -> Found:
         if not wanted:
             break
         try:
-            _look_through(segment, wanted, found)
+            _look_through(segment, wanted, found, (since or {}).get(segment, 0))
         except OSError as error:  # another user's, or taken away meanwhile
             found.unreadable = error
     return found
 
 
-def _look_through(segment: Path, wanted: set[bytes], found: Found) -> None:
-    """Move the keys that a segment has from ``wanted`` to ``found``."""
-    offset = 0
+def _look_through(segment: Path, wanted: set[bytes], found: Found, offset: int) -> None:
+    """Move the keys that a segment has from an offset on from ``wanted`` to ``found``."""
     with segment.open("rb", buffering=_BUFFER_BYTES) as file:
+        file.seek(offset)
         for line in file:
             key = line[_KEY]
             if key in wanted:

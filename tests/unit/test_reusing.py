@@ -30,6 +30,7 @@ from overnight.runs.scoring import write_scores
 from overnight.runs.trials import needs_engine, note_generated
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import EngineSettings, PromptSweepSpec, ScoringSpec, UnsupportedSpec
+from overnight.store import segments as store_segments
 from overnight.store.journal import read_rows
 from overnight.store.manifest import RunManifest, TrialRecord, read_manifest, write_manifest
 from overnight.store.request_cache import RequestCache
@@ -332,6 +333,32 @@ def test_a_trial_that_is_looked_for_in_pieces_is_found_in_full(
     block.run_all(engine)
     assert engine.asked == []
     assert again.tables() == block.tables()
+
+
+def test_what_was_looked_through_for_a_block_is_not_read_again(
+    make_sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With a deadline a trial comes to its turn many times; each look reads what its siblings have written meanwhile.
+    make_sweep("other", sampling={"seed": 5}).run_all(CountingEngine())
+    sweep = make_sweep("a", **TWO_TREATMENTS)
+    reuse_in_block(sweep.folder, sweep.plan, sweep.block, sweep.spec.execution)
+    real, starts = store_segments._look_through, []
+
+    def look(segment: Path, wanted: set[bytes], found: Any, offset: int) -> None:
+        starts.append(offset)
+        real(segment, wanted, found, offset)
+
+    monkeypatch.setattr(store_segments, "_look_through", look)
+    engine = CountingEngine()
+    _, second = sweep.run_all(engine)
+    assert second.counts.cache_hits == 14  # the control arm, which the first trial has asked meanwhile
+    assert len(engine.asked) == 3 * 14
+    assert len(starts) == 2
+    assert min(starts) > 0
+    reuse_in_block(
+        sweep.folder, sweep.plan, sweep.block, sweep.spec.execution
+    )  # gone on with: looked through anew
+    assert sweep.rows(sweep.plan.trials[0])
 
 
 def test_a_damaged_line_is_asked_again(make_sweep, own_cache: Path) -> None:
