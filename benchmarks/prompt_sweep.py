@@ -31,8 +31,8 @@ from overnight.runs.costing import write_costs
 from overnight.runs.ending import settle_trial
 from overnight.runs.generating import count_draws, generate
 from overnight.runs.opening import create_run, load_plan, load_spec
-from overnight.runs.resolving import resolve
 from overnight.runs.parsing import write_predictions
+from overnight.runs.resolving import resolve
 from overnight.runs.scoring import write_scores
 from overnight.runs.trials import begin_trial, connect, host_settings, note_generated
 from overnight.spec.config_root import ConfigRoot, shipped_config
