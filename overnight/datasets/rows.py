@@ -47,7 +47,7 @@ def found(value: Any) -> str:
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Return the hint for a key that is not there: the nearest one, or all."""
-    names = list(known)
+    names = [clean_text(name) for name in known]
     near = difflib.get_close_matches(key, names, n=1)
     if near:
         return f"did you mean {near[0]!r}?"

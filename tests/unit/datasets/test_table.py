@@ -118,6 +118,7 @@ def test_marks_and_line_ends_of_other_editors_change_nothing(read: Any, mark: by
             CSV.replace("Bo", '"[""Bo"""'),
             "d.txt:3: answers: found '[\"Bo\"', which begins like a JSON list and is",
         ),
+        ('"a\nb",answers\n', "d.txt:1: no column 'question'; there are: a b, answers; say which column"),
         ("id,question,id\n", "d.txt:1: column 'id' stands twice; rename one"),
         ("id,question,answers\n", "d.txt: no items in it; dataset 'd' needs at least one"),
         ("", "d.txt: the file is empty; a header and rows were wanted"),
