@@ -206,5 +206,7 @@ def _mean(
         ci_low=interval.low,
         ci_high=interval.high,
         ci_method=interval.method,
-        undefined_because=interval.undefined_because and interval.undefined_because.replace("pair", "value"),
+        undefined_because=None
+        if interval.low is not None
+        else f"one {'item' if len(keys) == 1 else 'cluster'} has no interval",
     )
