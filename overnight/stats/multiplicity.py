@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from statsmodels.stats.multitest import multipletests
-
 Method = Literal["fdr_bh", "fdr_by", "holm"]
 
 
@@ -82,5 +80,7 @@ def _adjust(p_values: Sequence[float | None], method: Method) -> list[float | No
         )
     if not defined:
         return [None] * len(p_values)
+    from statsmodels.stats.multitest import multipletests  # noqa: PLC0415 - it brings pandas with it
+
     adjusted = iter(multipletests(defined, method=method)[1].tolist())
     return [None if p is None else next(adjusted) for p in p_values]
