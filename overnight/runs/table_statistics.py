@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from overnight.errors import UsageError
 from overnight.runs.comparing import compare_scores, significance_record
 from overnight.runs.statistics_record import pair_record, stats_config, system_record
 from overnight.runs.wide_scores import read_wide_scores
@@ -18,9 +19,12 @@ def arms_of_table(path: Path, settings: StatisticsSpec) -> tuple[list[Comparison
     """Return the comparisons of a ``per_item_scores.csv``, adjusted, and their ``significance.json``.
 
     Raises:
+        UsageError: the table has no rows.
         StoreError: the table is missing or damaged.
     """
     comparisons = adjust(compare_scores(path, settings))
+    if not comparisons:
+        raise UsageError(f"{path}: no rows below the header; there is nothing to compare")
     n_tests = sum(each.p_value is not None for each in comparisons)
     return comparisons, significance_record(comparisons, settings, n_tests=n_tests)
 
