@@ -121,7 +121,7 @@ def write_scores(folder: TrialFolder, plan: Plan, trial: Trial, unsupported: Uns
         table = csv.writer(_UnixLines(file), lineterminator="\r\n")
         table.writerow(SCORE_COLUMNS)
         for _, group in groupby(
-            _predictions(folder, plan, trial), key=lambda pair: (pair[0].item.key, pair[0].arm)
+            planned_predictions(folder, plan, trial), key=lambda pair: (pair[0].item.key, pair[0].arm)
         ):
             scored = [
                 (prediction, score_reply(prediction.item, prediction.text, rule))
@@ -188,7 +188,14 @@ def _draws(plan: Plan, trial: Trial) -> Iterator[tuple[str, Item, Arm, int]]:
                 yield name, item, arm, index
 
 
-def _predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> Iterator[tuple[Prediction, FinishReason]]:
+def planned_predictions(
+    folder: TrialFolder, plan: Plan, trial: Trial
+) -> Iterator[tuple[Prediction, FinishReason]]:
+    """Yield the rows of ``predictions.csv`` with their items, draws of one item and arm in a row.
+
+    Raises:
+        StoreError: the file is missing or does not have the draws of the plan.
+    """
     rows = read_predictions(folder.predictions)
     n_rows = 0
     for n_rows, ((name, item, arm, index), row) in enumerate(

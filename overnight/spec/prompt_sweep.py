@@ -5,7 +5,7 @@ resume. The same type holds what a person writes (names of models, prompt sets a
 (those names replaced by what they stand for), so that a run's ``effective_config.yaml`` is itself a sweep.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
@@ -97,12 +97,25 @@ class UnsupportedSpec(Spec):
     min_token_overlap: float = Field(default=0.6, gt=0, le=1)
 
 
+Analysis = Literal[
+    "selective_risk",
+    "subgroups",
+    "power_analysis",
+    "mixed_models",
+    "unsupported_sensitivity",
+    "cost_effectiveness",
+]
+
+
 class StatisticsSpec(Spec):
     """Settings of the comparisons."""
 
     resamples: PositiveInt = Field(default=5000, description="of the bootstrap and of the permutation test")
     confidence: Probability = 0.95
     seed: NonNegativeInt = 1337
+    analyses: Annotated[tuple[Analysis, ...], AfterValidator(_no_repeats)] = Field(
+        default=get_args(Analysis), description="what is written beside the comparisons; [] is nothing"
+    )
 
 
 class PricingSpec(Spec):

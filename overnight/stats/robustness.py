@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import statsmodels.api as sm
+from statsmodels.genmod.cov_struct import Exchangeable
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_estimating_equations import GEE
+from statsmodels.regression.linear_model import OLS
 
 from overnight.errors import UndefinedMetricError
 from overnight.stats.clustered import IntArray
@@ -73,12 +76,12 @@ def fit_gee(table: LongTable, *, confidence: float = 0.95) -> Fit:
     design, left_out = _design(table)
     _refuse_separation(table)
     _refuse_identical_arms(table)
-    model = sm.GEE(
+    model = GEE(
         table.outcome,
         np.column_stack(list(design.values())),
         groups=table.group,
-        family=sm.families.Binomial(),
-        cov_struct=sm.cov_struct.Exchangeable(),
+        family=Binomial(),
+        cov_struct=Exchangeable(),
     )
     result, said = _quietly(model.fit)
     if not result.converged or np.abs(result.params).max() > _LARGEST_LOG_ODDS:
@@ -102,7 +105,7 @@ def fit_clustered_ols(table: LongTable, *, confidence: float = 0.95) -> Fit:
     """
     design, left_out = _design(table)
     _refuse_identical_arms(table)
-    model = sm.OLS(table.outcome, np.column_stack(list(design.values())))
+    model = OLS(table.outcome, np.column_stack(list(design.values())))
     result, said = _quietly(
         lambda: model.fit(cov_type="cluster", cov_kwds={"groups": table.group}, use_t=True)
     )
