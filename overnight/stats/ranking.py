@@ -64,6 +64,8 @@ class RankedArm:
         return share
 
     def _grouped(self, values: NDArray[Any]) -> NDArray[Any]:
+        if len(self.starts) == len(self.order):  # no ties
+            return values
         return np.add.reduceat(values, self.starts, axis=1)
 
 

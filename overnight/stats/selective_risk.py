@@ -121,13 +121,12 @@ def tie_averaged_aurc(counts: IntArray, wrong: FloatArray) -> FloatArray:
         NaN for a curve without answers.
     """
     after = np.cumsum(counts, axis=1)
-    before = after - counts
-    wrong_before = np.cumsum(wrong, axis=1) - wrong
-    rate = np.divide(wrong, counts, out=np.zeros(counts.shape), where=counts > 0)
     n_answers = after[:, -1]
     harmonic = np.append(0.0, np.cumsum(1.0 / np.arange(1, int(n_answers.max(initial=0)) + 1)))
-    area: FloatArray = (wrong + (wrong_before - before * rate) * (harmonic[after] - harmonic[before])).sum(
-        axis=1
-    )
+    rise = np.diff(harmonic[after], axis=1, prepend=0.0)
+    excess = np.cumsum(wrong, axis=1) - wrong  # before each group, over what its own rate would have given
+    rate = np.divide(wrong, counts, out=np.zeros(counts.shape), where=counts > 0)
+    excess -= (after - counts) * rate
+    area: FloatArray = wrong.sum(axis=1) + np.einsum("rg,rg->r", excess, rise)
     mean: FloatArray = np.divide(area, n_answers, out=np.full(len(area), np.nan), where=n_answers > 0)
     return mean
