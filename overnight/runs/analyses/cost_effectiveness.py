@@ -39,7 +39,7 @@ def cost_effectiveness_record(source: AnalysisSource) -> Record:
             "usd_control": prices[0],
             "usd_treatment": prices[1],
             "usd_diff": difference,
-            "undefined_because": _NO_TOKENS if difference is None else None,
+            "undefined_because": _NO_TOKENS if difference is None else _reasons(deltas),
             "by_condition": {condition.value: record for condition, record in arms.items()},
             "delta_metrics": deltas,
             **{name: deltas[metric]["usd_per_1pp"] for metric, name, _ in METRICS},
@@ -101,6 +101,12 @@ def _right_draws(table: ScoreTable, condition: Condition, temperature: float) ->
     return float(np.nansum(right))
 
 
+def _reasons(deltas: dict[str, Record]) -> str | None:
+    """Return why some gains have no price, or None where all have one."""
+    missing = [f"{name}: {d['undefined_because']}" for name, d in deltas.items() if d["usd_per_1pp"] is None]
+    return "; ".join(missing) or None
+
+
 def _delta(
     source: AnalysisSource, temperature: float, metric: str, sign: float, usd_difference: float | None
 ) -> Record:
@@ -121,7 +127,9 @@ def _delta(
     except UndefinedMetricError:
         return record | {"undefined_because": f"no item has {metric} in both arms"}
     record |= {"delta": mean.mean, "is_gain": sign * mean.mean > 0}
-    if mean.se is not None:
+    if mean.se is None:
+        record["ci_undefined_because"] = f"{mean.n} pairs in {mean.n_clusters} cluster have no interval"
+    else:
         low, high = normal_interval(mean.mean, mean.se, source.settings.confidence)
         record |= {"ci": [low, high], "interval_holds_zero": low <= 0.0 <= high}
     if usd_difference is None:

@@ -1,4 +1,4 @@
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_a_curve_worked_out_by_hand() -> None:
 def test_ties_are_the_mean_over_all_orders_of_the_tied_answers(answers) -> None:
     areas = []
     for order in permutations(answers):
-        if any(a[0] < b[0] for a, b in zip(order, order[1:], strict=False)):
+        if any(a[0] < b[0] for a, b in pairwise(order)):
             continue
         wrong = np.cumsum([not right for _, right in order])
         areas.append(np.mean(wrong / np.arange(1, len(order) + 1)))
