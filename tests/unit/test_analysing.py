@@ -53,9 +53,14 @@ def analysed(tmp_path: Path, make_spec: Callable[..., PromptSweepSpec]) -> Analy
         confidence: Callable[[Item, str], float | None] = lambda _item, _condition: None,
         tokens: tuple[int | None, int | None] = (10, 20),  # of a prompt: control, treatment
         temps: tuple[float, ...] = (0.0,),
+        condition: str = "both",
         **statistics: Any,
     ) -> dict[str, Any]:
-        spec = make_spec(sweep={"temps": list(temps)}, statistics={"resamples": 50} | statistics)
+        spec = make_spec(
+            {"condition": condition},
+            sweep={"temps": list(temps)},
+            statistics={"resamples": 50} | statistics,
+        )
         plan = make_plan(spec, items)
         folder = RunFolder(tmp_path / "run_r")
         place = folder.trial(plan.trials[0].slug)
@@ -335,3 +340,15 @@ def test_predictions_of_another_run_cost_the_analyses_that_read_them(
     failures = analyse_trial(RunFolder(place.path.parent), plan, place.slug, spec)
     assert set(failures) == {"unsupported_sensitivity"}
     assert "wanted 8" in failures["unsupported_sensitivity"]
+
+
+def test_one_condition_alone_has_its_own_curve_and_nothing_to_compare(analysed: Analysed) -> None:
+    found = analysed(passages(30), mixed, confidence=sureness, condition="control")
+    assert found["failures"] == {}
+    cell = found["selective_risk"]["results"]["0.0"]["open"]
+    assert cell["control"]["aurc_ci"] is not None
+    assert (cell["treatment"]["n_items"], cell["difference"]["aurc"]) == (0, None)
+    assert "one condition" in found["mixed_models"]["results"]["open"]["gee_em"]["undefined_because"]
+    assert found["cost_effectiveness"]["results"]["0.0"]["usd_diff"] is None
+    for name in get_args(Analysis):
+        assert unexplained(found[name]) == []

@@ -16,13 +16,14 @@ from overnight.stats.selective_risk import RiskCoverage, risk_coverage
 COVERAGES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 ANSWERED_FROM = 0.5  # an item with several draws is answered where at least half of them answer
 _CURVE_POINTS = 100
-_MOST_RESAMPLES = 1000  # a resample sorts nothing but visits every item; percentiles hardly move beyond
+_MOST_RESAMPLES = 1000  # percentiles hardly move beyond
+_FEWEST_RESAMPLES = 200
+_MOST_VISITS = 10_000_000  # of items by resamples: a resample visits every item, seconds for this many
 _MEASURES = ("aurc", "auroc")
 
 
 def selective_risk_record(source: AnalysisSource) -> Record:
     """Return risk-coverage curves and AUROC of confidence against correctness, with bootstrap intervals."""
-    n_resamples = min(source.settings.resamples, _MOST_RESAMPLES)
 
     def cell(temperature: float, kind: str, items: BoolArray) -> Record:
         labels = ("selective risk", kind, temperature_label(temperature))
@@ -31,7 +32,7 @@ def selective_risk_record(source: AnalysisSource) -> Record:
             source.table,
             temperature,
             items,
-            n_resamples=n_resamples,
+            n_resamples=min(source.settings.resamples, _n_resamples(int(items.sum()))),
             confidence=source.settings.confidence,
             rng=rng,
         )
@@ -42,11 +43,14 @@ def selective_risk_record(source: AnalysisSource) -> Record:
         "risk": "1 - mean em of the answers",
         "ties": "averaged over all orders of answers with the same confidence",
         "interval": "percentile bootstrap over items, whole passages together, both arms on the same resamples",
-        "n_resamples": n_resamples,
         "confidence": source.settings.confidence,
         "coverages": list(COVERAGES),
         "results": by_cell(source, cell),
     }
+
+
+def _n_resamples(n_items: int) -> int:
+    return min(_MOST_RESAMPLES, max(_FEWEST_RESAMPLES, _MOST_VISITS // max(1, n_items)))
 
 
 def _cell(
@@ -58,7 +62,7 @@ def _cell(
     confidence: float,
     rng: np.random.Generator,
 ) -> Record:
-    records: Record = {}
+    records: Record = {"n_resamples": n_resamples}
     ranked: dict[Condition, RankedArm] = {}
     for condition in Condition:
         arm = {
@@ -82,8 +86,8 @@ def _cell(
     for condition, both in areas.items():
         record = records[condition.value]
         for measure, resamples in zip(_MEASURES, both, strict=True):
-            interval = percentile_interval(resamples, confidence)
-            record[f"{measure}_ci"] = _bounds(interval) if record[measure] is not None else None
+            if record[measure] is not None:
+                record |= _bounds(measure, percentile_interval(resamples, confidence))
     records["difference"] = _difference(records, areas, confidence)
     return records
 
@@ -161,9 +165,12 @@ def _difference(
         resamples = areas[Condition.TREATMENT][index] - areas[Condition.CONTROL][index]
         control, treatment = values
         interval = percentile_interval(resamples, confidence)
-        record |= {measure: treatment - control, f"{measure}_ci": _bounds(interval)}
+        record |= {measure: treatment - control} | _bounds(measure, interval)
     return record
 
 
-def _bounds(interval: Interval) -> list[float] | None:
-    return None if interval.low is None or interval.high is None else [interval.low, interval.high]
+def _bounds(measure: str, interval: Interval) -> Record:
+    if interval.low is None or interval.high is None:
+        why = "too many resamples have no two kinds of answers"
+        return {f"{measure}_ci": None, f"{measure}_ci_undefined_because": why}
+    return {f"{measure}_ci": [interval.low, interval.high]}
