@@ -1,7 +1,7 @@
 """``per_item_scores.csv`` in columns: one array an arm and metric, aligned by item; NaN where undefined.
 
-It is held whole, because intervals and models need every item at once, but as numbers: a million rows take some
-tens of megabytes. NaN never leaves this form: a record has null and says why.
+It is held whole, because intervals and models need every item at once, but as numbers: some hundred bytes an item
+and arm. NaN never leaves this form: a record has null and says why.
 """
 
 import math
@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,8 @@ def read_score_table(path: Path) -> ScoreTable:
         StoreError: the file is missing, or a row is damaged or stands twice.
     """
     items: dict[str, int] = {}
-    facts: list[tuple[str, str, str, float]] = []
+    passages: dict[str, int] = {}
+    facts: list[tuple[str, str, int, float]] = []
     arms: dict[tuple[Condition, float], _Rows] = {}
     for line, row in enumerate(read_scores(path), start=2):
         try:
@@ -89,7 +91,9 @@ def read_score_table(path: Path) -> ScoreTable:
             raise StoreError(f"{path}: row {line} is not a row of scores; run the score step again") from None
         index = items.setdefault(row["item_key"], len(items))
         if index == len(facts):
-            facts.append(fact)
+            dataset, kind, passage, is_answerable = fact
+            cluster = passages.setdefault(passage, len(passages))
+            facts.append((intern(dataset), kind, cluster, is_answerable))
         rows = arms.setdefault(arm, _Rows(array("q"), {column: array("d") for column in COLUMNS}))
         rows.items.append(index)
         for column, value in zip(COLUMNS, values, strict=True):
@@ -106,7 +110,7 @@ def read_score_table(path: Path) -> ScoreTable:
         items=tuple(keys[index] for index in order),
         kinds=np.array(kinds, dtype=np.str_),
         datasets=np.array(datasets, dtype=np.str_),
-        clusters=np.unique(np.array(clusters, dtype=np.str_), return_inverse=True)[1].astype(np.int64),
+        clusters=_by_first(np.array(clusters, dtype=np.int64)),
         answerable=np.array(answerable, dtype=np.float64),
         arms={arm: _aligned(path, keys, place, rows) for arm, rows in arms.items()},
     )
@@ -122,6 +126,13 @@ def _facts(row: Mapping[str, str]) -> tuple[str, str, str, float]:
     else:
         answerable = math.nan
     return row["dataset"], kind.value, row.get("cluster") or row["item_key"], answerable
+
+
+def _by_first(labels: IntArray) -> IntArray:
+    """Return labels numbered by where they first occur, so that they do not hang on the order of the rows."""
+    _, first, member = np.unique(labels, return_index=True, return_inverse=True)
+    ranks: IntArray = np.argsort(np.argsort(first))[member].astype(np.int64)
+    return ranks
 
 
 def _number(cell: str | None) -> float:
