@@ -352,3 +352,20 @@ def test_one_condition_alone_has_its_own_curve_and_nothing_to_compare(analysed: 
     assert found["cost_effectiveness"]["results"]["0.0"]["usd_diff"] is None
     for name in get_args(Analysis):
         assert unexplained(found[name]) == []
+
+
+def test_closed_and_open_items_stand_apart_and_together(analysed: Analysed, items: list[Item]) -> None:
+    # Three closed items and four open ones: differences of +1 on all closed, 0 on all open ones.
+    def reply(item: Item, condition: str, _: float) -> str:
+        return item.answers[0] if item.type is ItemType.CLOSED and condition == "treatment" else WRONG
+
+    found = analysed(items, reply)
+    for name in get_args(Analysis):
+        assert unexplained(found[name]) == []
+    cells = found["power_analysis"]["results"]["0.0"]
+    assert {kind: cell["em"]["mean_delta"] for kind, cell in cells.items()} == {
+        "closed": 1.0,
+        "open": 0.0,
+        "all": pytest.approx(3 / 7),
+    }
+    assert list(found["mixed_models"]["results"]) == ["closed", "open", "all"]
