@@ -27,7 +27,7 @@ from overnight.spec.steps import Step
 from overnight.store.manifest import TrialState
 from overnight.store.run_folder import RunFolder
 from tasks.preparation import prepare
-from tasks.reporting import compare_arms, report
+from tasks.reporting import analyse_trials, compare_arms, report
 
 
 def _run_name() -> str:
@@ -68,7 +68,9 @@ def prompt_sweep(sweep: PromptSweepSpec, run: RunOptions = RunOptions()) -> Stat
             end_run(folder, TrialState.STOPPED)
             return Cancelled(message=f"stopped; go on with `overnight resume {folder.run_id}`")
         if run.steps.has(Step.STATS):
-            compare_arms(folder.path, scored_trials(folder, plan), spec.experiment.statistics)
+            scored = scored_trials(folder, plan)
+            compare_arms(folder.path, scored, spec.experiment.statistics)
+            analyse_trials(folder.path, scored)
         failed = [slug for slug, state in states.items() if not state.is_completed()]
         problem = f"{len(failed)} of {len(states)} trials failed: {', '.join(failed)}" if failed else None
         cut = what_deadline_cut(folder, plan)

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from overnight.report.writing import write_reports
+from overnight.runs.analysing import analyse_trial
 from overnight.runs.comparing import compare_trial, write_significance
+from overnight.runs.deadline import answered
+from overnight.runs.opening import load_plan, load_spec
 from overnight.spec.prompt_sweep import StatisticsSpec
 from overnight.store.run_folder import RunFolder
 
@@ -20,6 +23,20 @@ def compare_arms(run_dir: Path, slugs: list[str], settings: StatisticsSpec) -> N
     folder = RunFolder(run_dir)
     comparisons = {slug: compare_trial(folder, slug, settings) for slug in slugs}
     write_significance(folder, comparisons, settings)
+
+
+@task(name="analyse-trials", cache_policy=NO_CACHE, persist_result=False)
+def analyse_trials(run_dir: Path, slugs: list[str]) -> None:
+    """Look closer at every trial: confidence, subgroups, power, models, thresholds, prices."""
+    folder = RunFolder(run_dir)
+    spec = load_spec(folder)
+    plan = load_plan(folder, spec)
+    for slug in slugs:
+        trial = next(each for each in plan.trials if each.slug == slug)
+        # After a deadline the tables hold fewer items than the plan.
+        tabled = answered(folder, plan, trial)
+        for name, reason in analyse_trial(folder, tabled, slug, spec).items():
+            get_run_logger().warning("%s: %s could not be made: %s", slug, name, reason)
 
 
 @task(name="write-reports", cache_policy=NO_CACHE, persist_result=False)

@@ -1,6 +1,7 @@
 """How blocks and runs end, in the manifest."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 from overnight.engines.host import HostState
 from overnight.errors import OvernightError, StopRequested
@@ -8,6 +9,7 @@ from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.generating import count_draws
 from overnight.runs.trials import end_trial
+from overnight.spec.prompt_sweep import Analysis
 from overnight.spec.steps import Step, StepRange
 from overnight.store.manifest import (
     RunManifest,
@@ -106,7 +108,8 @@ def seal_reports(folder: RunFolder) -> None:
     def change(manifest: RunManifest) -> RunManifest:
         for slug, record in manifest.trials.items():
             if record.artifacts:
-                late = [folder.trial(slug).significance, folder.trial(slug).report]
+                trial = folder.trial(slug)
+                late = [trial.significance, trial.report, *map(trial.analysis, get_args(Analysis))]
                 sealed = dict(seal(folder.path, file) for file in late if file.is_file())
                 manifest = manifest.with_trial(slug, artifacts={**record.artifacts, **sealed})
         files = [

@@ -13,8 +13,8 @@ from overnight.errors import StoreError
 from overnight.ids import custom_id, temperature_label
 from overnight.planning.plan import Plan
 from overnight.planning.trials import Trial
-from overnight.records import Arm, Item
-from overnight.runs.tables import PREDICTION_COLUMNS, cell, table_writer
+from overnight.records import Arm, FinishReason, Item, Prediction
+from overnight.runs.tables import PREDICTION_COLUMNS, cell, read_predictions, table_writer
 from overnight.store.journal import is_done
 from overnight.store.run_folder import TrialFolder
 
@@ -72,6 +72,39 @@ def planned_draws(plan: Plan, trial: Trial) -> Iterator[tuple[str, Item, Arm, in
             for index in range(trial.draws(arm.temperature)):
                 name = custom_id(item.key, arm.condition.value, arm.temperature, index, item.type.value)
                 yield name, item, arm, index
+
+
+def planned_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> Iterator[Prediction]:
+    """Yield the rows of ``predictions.csv`` with their items, draws of one item and arm in a row.
+
+    Raises:
+        StoreError: the file is missing or does not have the draws of the plan.
+    """
+    rows = read_predictions(folder.predictions)
+    n_rows = 0
+    for n_rows, ((name, item, arm, index), row) in enumerate(
+        zip(planned_draws(plan, trial), rows, strict=False), start=1
+    ):
+        if row["custom_id"] != name:
+            raise StoreError(
+                f"{folder.predictions}: row {n_rows} is {row['custom_id']!r}, wanted {name!r}; "
+                "run the parse step again"
+            )
+        yield Prediction(
+            custom_id=name,
+            item=item,
+            arm=arm,
+            sample_index=index,
+            text=row["response_text"],
+            finish_reason=FinishReason(row["finish_reason"]),
+            mean_logprob=float(row["mean_logprob"]) if row["mean_logprob"] else None,
+        )
+    expected = plan.requests_per_trial[trial.slug]
+    if n_rows != expected or next(rows, None) is not None:
+        raise StoreError(
+            f"{folder.predictions}: found {n_rows} rows of this trial or more, wanted {expected}; "
+            "run the parse step again"
+        )
 
 
 def _effective_rows(path: Path) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from overnight.engines.dry_run import DryRunEngine
 from overnight.engines.host import HostSettings, physical_cores, read_state
@@ -12,7 +12,7 @@ from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.generating import Generated, count_draws
 from overnight.spec.model import EngineKind
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.prompt_sweep import Analysis, Execution
 from overnight.store.manifest import (
     Artifact,
     RunManifest,
@@ -140,6 +140,7 @@ def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[st
         trial.significance,
         trial.costs,
         trial.report,
+        *map(trial.analysis, get_args(Analysis)),
         *sorted(folder.batch_inputs(slug).glob("*.jsonl")),
     ]
     return dict(seal(folder.path, file, rows=rows.get(file)) for file in files if file.is_file())

@@ -5,7 +5,7 @@ resume. The same type holds what a person writes (names of models, prompt sets a
 (those names replaced by what they stand for), so that a run's ``effective_config.yaml`` is itself a sweep.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -117,6 +117,14 @@ class ScoringSpec(Spec):
 
 
 TestedMetric = Literal["em", "f1", "abstain_rate", "false_answer_rate", "unsupported_rate", "rouge_l"]
+Analysis = Literal[
+    "selective_risk",
+    "subgroups",
+    "power_analysis",
+    "mixed_models",
+    "unsupported_sensitivity",
+    "cost_effectiveness",
+]
 
 
 class StatisticsSpec(Spec):
@@ -130,6 +138,9 @@ class StatisticsSpec(Spec):
         description="differences too small to matter, by metric; what is not named is not tested for equivalence",
     )
     tost_alpha: float = Field(default=0.05, gt=0, lt=0.5, description="level of each one-sided test")
+    analyses: Annotated[tuple[Analysis, ...], AfterValidator(_no_repeats)] = Field(
+        default=get_args(Analysis), description="what is written beside the comparisons; [] is nothing"
+    )
 
 
 class PricingSpec(Spec):

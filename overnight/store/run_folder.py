@@ -49,6 +49,10 @@ class TrialFolder:
         """The comparison of the arms."""
         return self.results / "significance.json"
 
+    def analysis(self, name: str) -> Path:
+        """Return where one of the further analyses is."""
+        return self.results / f"{name}.json"
+
     @property
     def costs(self) -> Path:
         """Tokens, seconds and what they would cost elsewhere."""
