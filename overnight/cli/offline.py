@@ -41,3 +41,25 @@ def costs(
     }
     record = price_files(pred_csv, usage_json, config=config, model=model, prices=prices, estimate=estimate)
     show_costs(record, out_path, as_json=as_json)
+
+
+@app.command(name="audit-prompts")
+def audit_prompts(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONFIG|PROMPT_SET]...", help="Sweeps or prompt sets; all sets by default."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Whose tokens to count, if it was measured; the sweep's first.")
+    ] = None,
+    input_per_million: Annotated[
+        float | None, typer.Option(help="USD per million prompt tokens; the sweep's, or 0.15.")
+    ] = None,
+    out_json: Annotated[Path | None, typer.Option(help="Write the JSON there as well.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how long system prompts are, what they cost, and what in them contradicts the task."""
+    from overnight.cli.auditing import audit_named, show_audit  # noqa: PLC0415
+
+    record = audit_named(names or [], model=model, input_per_million=input_per_million)
+    show_audit(record, out_json, as_json=as_json)
