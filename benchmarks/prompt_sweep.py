@@ -99,11 +99,12 @@ class CommandLine:
         self._n_runs = 0
 
     def run(self, *arguments: str, peak_memory: Path | None = None) -> "FinishedRun":
-        """Carry out ``overnight run ARGUMENT...`` and return what it came to."""
+        """Carry out ``overnight run ARGUMENT...`` and return what it came to; every request is sent."""
         self._n_runs += 1
         run_id = f"benchmark{self._n_runs:03d}"
         script = [str(_HERE / "peak_memory.py"), str(peak_memory)] if peak_memory else ["-m", "overnight"]
-        command = [*script, "run", *arguments, "--experiments-dir", str(self.experiments), "--run-id", run_id]
+        command = [*script, "run", *arguments, "--no-cache"]
+        command += ["--experiments-dir", str(self.experiments), "--run-id", run_id]
         began = datetime.now(UTC)
         started = time.perf_counter()
         self.python(*command)

@@ -2,21 +2,23 @@
 
 import sys
 from pathlib import Path
-from typing import cast
 
 import prefect.runtime.flow_run
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
+from flows.deadline import trials_until
+from flows.serving import served
 from flows.trial import trial
-from overnight.engines.host import EngineHost
-from overnight.errors import OvernightError
+from overnight.errors import OvernightError, StopRequested
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.runs.ending import begin_run, end_block, end_run, fail_trials, scored_trials, seal_reports
+from overnight.runs.deadline import DEADLINE, last_call_of, what_deadline_cut
+from overnight.runs.ending import begin_run, end_run, fail_trials, scored_trials, seal_reports
 from overnight.runs.opening import frozen_items, load_plan, opened_run
 from overnight.runs.resolving import resolve
-from overnight.runs.trials import host_settings, needs_engine
+from overnight.runs.reusing import reuse_in_block
+from overnight.runs.trials import needs_engine
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import PromptSweepSpec
@@ -24,7 +26,7 @@ from overnight.spec.run_options import RunOptions
 from overnight.spec.steps import Step
 from overnight.store.manifest import TrialState
 from overnight.store.run_folder import RunFolder
-from tasks.preparation import fetch_weights, load_model, prepare
+from tasks.preparation import prepare
 from tasks.reporting import compare_arms, report
 
 
@@ -43,6 +45,7 @@ def prompt_sweep(sweep: PromptSweepSpec, run: RunOptions = RunOptions()) -> Stat
         run: under which name, where, and whether to go on with an earlier run.
     """
     spec = resolve(sweep, ConfigRoot(run.config_dir or Path("config")))
+    last_call = last_call_of(spec.execution) if run.steps.asks else None
     if run.steps.has(Step.PREPARE) and not run.skip_prepare:
         prepare(spec.experiment, frozen_items(run))
     with opened_run(spec, run) as folder:
@@ -55,27 +58,57 @@ def prompt_sweep(sweep: PromptSweepSpec, run: RunOptions = RunOptions()) -> Stat
             plan.n_requests,
             len(plan.blocks),
         )
-        states: dict[str, State] = {}
-        for block in plan.blocks:
-            states |= model_block(folder, spec, plan, block, run)
-            if any(state.is_cancelled() for state in states.values()):
-                end_run(folder, TrialState.STOPPED)
-                return Cancelled(message=f"stopped; go on with `overnight resume {folder.run_id}`")
+        try:
+            states = (
+                trials_until(last_call, folder, spec, plan, run)
+                if last_call
+                else trials_in_order(folder, spec, plan, run)
+            )
+        except StopRequested:
+            end_run(folder, TrialState.STOPPED)
+            return Cancelled(message=f"stopped; go on with `overnight resume {folder.run_id}`")
         if run.steps.has(Step.STATS):
             compare_arms(folder.path, scored_trials(folder, plan), spec.experiment.statistics)
         failed = [slug for slug, state in states.items() if not state.is_completed()]
         problem = f"{len(failed)} of {len(states)} trials failed: {', '.join(failed)}" if failed else None
-        end_run(folder, TrialState.FAILED if failed else _last_state(run), problem)
+        cut = what_deadline_cut(folder, plan)
+        end_run(
+            folder,
+            TrialState.FAILED if failed else TrialState.STOPPED if cut else _last_state(run),
+            problem or cut,
+        )
         if run.steps.has(Step.REPORT):
             report(folder.path)
         seal_reports(folder)
-        return Failed(message=problem) if problem else Completed(message=str(folder.path), data=folder.path)
+        if problem:
+            return Failed(message=problem)
+        if cut:
+            return Cancelled(name=DEADLINE, message=cut)
+        return Completed(message=str(folder.path), data=folder.path)
+
+
+def trials_in_order(
+    folder: RunFolder, spec: PromptSweepSpec, plan: Plan, run: RunOptions
+) -> dict[str, State]:
+    """Run every trial to its end, model by model; return their states.
+
+    Raises:
+        StopRequested: somebody asked the run to stop.
+    """
+    states: dict[str, State] = {}
+    for block in plan.blocks:
+        states |= model_block(folder, spec, plan, block, run)
+        if any(state.is_cancelled() for state in states.values()):
+            raise StopRequested(f"{folder.run_id} was asked to stop")
+    return states
 
 
 def model_block(
     folder: RunFolder, spec: PromptSweepSpec, plan: Plan, block: ModelBlock, run: RunOptions
 ) -> dict[str, State]:
-    """Run the trials of one model on one load of it; return their states."""
+    """Run the trials of one model on one load of it, or on none where every answer is known; return their states."""
+    if run.steps.asks:
+        reuse_in_block(folder, plan, block, spec.execution)
     is_model_needed = (
         run.steps.asks
         and block.model.engine is not EngineKind.DRY_RUN
@@ -85,15 +118,8 @@ def model_block(
         return _trials(folder, block, run)
     states: dict[str, State] = {}
     try:
-        # The task returns a state that holds the path, so that the UI shows whether it was cached.
-        weights = cast("Path", fetch_weights(block.model, return_state=True).result())
-        settings = host_settings(block, weights, spec.execution)
-        with EngineHost(settings, folder.engines, block.model.name) as host:
-            load_model(block.model.name, host)
-            try:
-                states = _trials(folder, block, run)
-            finally:
-                end_block(folder, block, host.state)
+        with served(folder, block, spec.execution):
+            states = _trials(folder, block, run)
     except OvernightError as error:
         left = [each for each in block.trials if each.slug not in states]
         fail_trials(folder, plan, left, error)

@@ -7,7 +7,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from overnight.errors import StopRequested
-from overnight.runs.ending import settle_trial
+from overnight.runs.deadline import what_was_left
+from overnight.runs.ending import cut_trial, settle_trial
 from overnight.runs.generating import count_draws
 from overnight.runs.trials import begin_trial, end_trial, is_finished
 from overnight.spec.steps import Step, StepRange
@@ -17,7 +18,9 @@ from tasks.trials import TrialWork, build, generate_draws, parse, score, sum_cos
 
 # No retries and no persisted result: a trial goes on from its journal, draw by draw.
 @flow(name="trial", persist_result=False)
-def trial(run_dir: Path, slug: str, steps: StepRange, *, skip_build: bool = False) -> State[str]:
+def trial(
+    run_dir: Path, slug: str, steps: StepRange, *, skip_build: bool = False, is_asked: bool = False
+) -> State[str]:
     """Run the steps of one trial; the engine of its model block serves already.
 
     Args:
@@ -25,30 +28,46 @@ def trial(run_dir: Path, slug: str, steps: StepRange, *, skip_build: bool = Fals
         slug: the trial's folder in it.
         steps: which steps are wanted.
         skip_build: take the requests that were built before.
+        is_asked: the draws were asked for already, as far as a deadline let them; no engine is needed.
     """
     work = TrialWork(run_dir, slug)
     if steps.asks and is_finished(work.folder, work.plan, slug):
         return Completed(name="Reused", message="finished before, its files are what they were", data=slug)
     begin_trial(work.folder, slug)
     try:
-        if steps.has(Step.BUILD) and not skip_build:
-            build(work)
-        if steps.asks:
-            generate_draws(work)
-        if steps.has(Step.PARSE):
-            parse(work)
-        if steps.has(Step.SCORE):
-            score(work)
-        if steps.has(Step.COSTS):
-            sum_costs(work)
+        if is_asked:
+            work.keep_answered()
+        else:
+            _ask(work, steps, skip_build=skip_build)
+        _make_tables(work, steps)
     except StopRequested as stop:
         _end(work, TrialState.STOPPED, str(stop))
         return Cancelled(message=str(stop))
     except BaseException as error:
         _end(work, TrialState.FAILED, str(error) or type(error).__name__)
         raise
-    problem = settle_trial(work.folder, slug, count_draws(work.folder, work.plan, work.trial), steps)
+    counts = count_draws(work.folder, work.plan, work.trial)
+    if is_asked and (left := what_was_left(work.plan, work.tabled, counts)):
+        cut_trial(work.folder, slug, counts, work.tabled, left)
+        return Completed(name="Cut", message=left, data=slug)
+    problem = settle_trial(work.folder, slug, counts, steps)
     return Failed(message=problem) if problem else Completed(data=slug)
+
+
+def _ask(work: TrialWork, steps: StepRange, *, skip_build: bool) -> None:
+    if steps.has(Step.BUILD) and not skip_build:
+        build(work)
+    if steps.asks:
+        generate_draws(work)
+
+
+def _make_tables(work: TrialWork, steps: StepRange) -> None:
+    if steps.has(Step.PARSE):
+        parse(work)
+    if steps.has(Step.SCORE):
+        score(work)
+    if steps.has(Step.COSTS):
+        sum_costs(work)
 
 
 def _end(work: TrialWork, state: TrialState, error: str) -> None:

@@ -28,6 +28,10 @@ class TrialsFailed(OvernightError):
     """Some trials of a run failed while the others went on; exit code 1."""
 
 
+class DamageFound(OvernightError):
+    """What was to be checked is not what it was; exit code 1."""
+
+
 class EngineError(OvernightError):
     """An engine could not do what it was asked to do."""
 

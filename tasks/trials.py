@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import datetime
 from pathlib import Path
 
 from prefect import task
@@ -11,14 +12,16 @@ from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.building import build_requests
 from overnight.runs.costing import write_costs
-from overnight.runs.generating import generate
+from overnight.runs.deadline import answered, generate_in_rounds
+from overnight.runs.generating import generate, write_part_states
 from overnight.runs.measuring import begin_stretch, note_rate
 from overnight.runs.opening import load_plan, load_spec
 from overnight.runs.tables import write_predictions, write_scores
-from overnight.runs.trials import connect, host_settings, note_generated, note_interrupted
+from overnight.runs.trials import begin_trial, connect, host_settings, note_generated, note_interrupted
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
+from overnight.telemetry.energy import EnergyMeter
 from tasks.progress import progress_artifact
 
 # NO_CACHE throughout: a trial is resumed from its own folder, whose journal knows every draw. No retries
@@ -34,6 +37,11 @@ class TrialWork:
         self.plan: Plan = load_plan(self.folder, self.spec)
         self.block: ModelBlock = next(b for b in self.plan.blocks if any(t.slug == slug for t in b.trials))
         self.trial: Trial = next(t for t in self.block.trials if t.slug == slug)
+        self.tabled: Plan = self.plan  # what the tables hold; less than the plan after a deadline
+
+    def keep_answered(self) -> None:
+        """Make tables of the items that are complete, as after a deadline."""
+        self.tabled = answered(self.folder, self.plan, self.trial)
 
 
 @task(name="build-requests", cache_policy=NO_CACHE, persist_result=False)
@@ -66,17 +74,49 @@ async def _generate(work: TrialWork) -> int:
     return generated.n_sent
 
 
+@task(name="ask-in-rounds", task_run_name="ask {model}", cache_policy=NO_CACHE, persist_result=False)
+def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: bool) -> None:
+    """Ask all trials of a model, a slice of each in turn, until there is no time left."""
+    folder = RunFolder(run_dir)
+    spec = load_spec(folder)
+    plan = load_plan(folder, spec)
+    block = next(b for b in plan.blocks if b.model.name == model)
+    for trial in block.trials:
+        begin_trial(folder, trial.slug)
+        if not skip_build:
+            build_requests(folder, plan, trial)
+    engine = connect(folder, block, spec.execution)
+    meter = EnergyMeter()
+    try:
+        asyncio.run(
+            generate_in_rounds(
+                folder,
+                plan,
+                block,
+                engine,
+                spec.execution,
+                until=until,
+                on_slice=lambda trial, generated: note_generated(
+                    folder, block, trial.slug, generated, meter.since_last()
+                ),
+            )
+        )
+    finally:
+        for trial in block.trials:
+            write_part_states(folder, plan, trial)
+
+
 @task(name="parse", cache_policy=NO_CACHE, persist_result=False)
 def parse(work: TrialWork) -> int:
     """Read the predictions out of the journal."""
-    return write_predictions(work.folder.trial(work.trial.slug), work.plan, work.trial)
+    return write_predictions(work.folder.trial(work.trial.slug), work.tabled, work.trial)
 
 
 @task(name="score", cache_policy=NO_CACHE, persist_result=False)
 def score(work: TrialWork) -> int:
     """Compare the predictions with the gold answers."""
     unsupported = work.spec.experiment.unsupported
-    return write_scores(work.folder.trial(work.trial.slug), work.plan, work.trial, unsupported)
+    return write_scores(work.folder.trial(work.trial.slug), work.tabled, work.trial, unsupported)
 
 
 @task(name="costs", cache_policy=NO_CACHE, persist_result=False)

@@ -6,20 +6,23 @@ from typing import Any
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code: 0 done, 1 failed trials, 2 wrong usage, 130 stopped."""
+    """Run the command line and leave with its exit code.
+
+    0 done, 1 failed trials or damaged files, 2 wrong usage, 130 stopped.
+    """
     import typer  # noqa: PLC0415 - `import overnight.cli` stays light
 
-    from overnight.cli import offline  # noqa: F401, PLC0415 - registers its commands
+    from overnight.cli import caches, offline  # noqa: F401, PLC0415 - register their commands
     from overnight.cli.app import app  # noqa: PLC0415
     from overnight.cli.arguments import normalised  # noqa: PLC0415
-    from overnight.errors import OvernightError, StopRequested, TrialsFailed  # noqa: PLC0415
+    from overnight.errors import DamageFound, OvernightError, StopRequested, TrialsFailed  # noqa: PLC0415
 
     # Typer brings a click of its own in some versions and not in others; this is the base of its errors in both.
     usage_error: Any = typer.BadParameter.__mro__[1]
     arguments = normalised(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
         app(arguments, prog_name="overnight", standalone_mode=False)
-    except TrialsFailed as error:
+    except (TrialsFailed, DamageFound) as error:
         _leave(str(error), 1)
     except StopRequested as error:
         _leave(str(error), 130)

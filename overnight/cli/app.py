@@ -17,6 +17,9 @@ Config = Annotated[str, typer.Argument(help="A sweep's YAML file, or the name of
 Run = Annotated[str, typer.Argument(help="A run's id, with or without run_, or the path of its folder.")]
 ExperimentsDir = Annotated[Path, typer.Option(help="Where run folders are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Ask everything anew, and keep no answer for other runs.")
+]
 
 EXPERIMENTS = Path("experiments")
 
@@ -52,6 +55,12 @@ def run(
         int | None, typer.Option(min=1, help="Requests under way at once.")
     ] = None,
     condition: Annotated[str | None, typer.Option(help="control, treatment or both.")] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HH:MM", help="Ask of every trial in turn, and have a report by then; the rest is left."
+        ),
+    ] = None,
     only_step: Annotated[str | None, typer.Option(help="Run one step.")] = None,
     from_step: Annotated[
         str | None,
@@ -68,6 +77,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Rehearse with synthetic answers; no model is loaded.")
     ] = False,
+    no_cache: NoCache = False,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the config.")
     ] = None,
@@ -96,7 +106,9 @@ def run(
             "lines_per_part": lines_per_part,
             "max_concurrent_jobs": max_concurrent_jobs,
             "condition": condition,
+            "deadline": deadline,
             "dry_run": True if dry_run else None,
+            "no_cache": no_cache,
         },
     )
     run_sweep(
@@ -120,6 +132,10 @@ def resume(
     max_concurrent_jobs: Annotated[
         int | None, typer.Option(min=1, help="Requests under way at once.")
     ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="HH:MM", help="Another deadline, or `none` to go on to the end.")
+    ] = None,
+    no_cache: NoCache = False,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of execution.")
     ] = None,
@@ -134,6 +150,8 @@ def resume(
         experiments_dir=experiments_dir,
         steps=StepRange.choose(only_step, from_step, to_step),
         max_concurrent_jobs=max_concurrent_jobs,
+        deadline=deadline,
+        no_cache=no_cache,
         assignments=assignments,
     )
 

@@ -13,6 +13,7 @@ from overnight.cli.sweep_options import LoadedSweep
 from overnight.errors import StopRequested, TrialsFailed, UsageError
 from overnight.ids import new_run_id
 from overnight.planning.trials import experiment_fingerprint
+from overnight.runs.deadline import DEADLINE
 from overnight.runs.opening import (
     check_same_experiment,
     create_run,
@@ -100,6 +101,8 @@ def resume_run(
     experiments_dir: Path,
     steps: StepRange,
     max_concurrent_jobs: int | None,
+    deadline: str | None,
+    no_cache: bool,
     assignments: list[str] | None,
 ) -> None:
     """Go on with a run as it was configured, apart from what is said here about its execution.
@@ -114,6 +117,10 @@ def resume_run(
     overrides = Overrides(spec.model_dump(mode="json"))
     if max_concurrent_jobs is not None:
         overrides.set("execution.max_concurrent_requests", max_concurrent_jobs, "--max-concurrent-jobs")
+    if deadline is not None:
+        overrides.set("execution.deadline", None if deadline == "none" else deadline, "--deadline")
+    if no_cache:
+        overrides.set("execution.request_cache", False, "--no-cache")
     for assignment in assignments or []:
         overrides.set_text(assignment)
     spec = validate(PromptSweepSpec, overrides.value, folder.effective_config)
@@ -131,13 +138,15 @@ def resume_run(
 def _carry_out(console: Console, folder: RunFolder, spec: PromptSweepSpec, options: RunOptions) -> None:
     with stop_on_signals(folder), logged(folder), shown(console, folder):
         state = call_flow("prompt-sweep", {"sweep": spec, "run": options})
-    if state.is_cancelled():
-        raise StopRequested(f"stopped; go on with `overnight resume {folder.run_id}`")
     manifest = read_manifest(folder)
+    if state.is_cancelled() and state.name != DEADLINE:
+        raise StopRequested(f"stopped; go on with `overnight resume {folder.run_id}`")
     console.print(f"run      {folder.path}")
     if folder.aggregate_report.is_file():
         console.print(f"report   {folder.aggregate_report}")
         console.print(f"         {folder.html_report}")
+    if state.is_cancelled():
+        raise StopRequested(str(state.message))
     if not state.is_completed():
         failed = {slug: t.error for slug, t in manifest.trials.items() if t.state is TrialState.FAILED}
         for slug, error in failed.items():

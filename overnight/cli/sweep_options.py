@@ -28,6 +28,7 @@ _VALUES = {
     "lines_per_part": "execution.lines_per_part",
     "max_concurrent_jobs": "execution.max_concurrent_requests",
     "condition": "execution.condition",
+    "deadline": "execution.deadline",
 }
 
 
@@ -95,6 +96,8 @@ def _apply(overrides: Overrides, changes: dict[str, Any], experiment: Any, path:
                 f"{option}: {path} lists explicit trials, which a list cannot change; add --no-sweep to leave them out"
             )
         overrides.set(key, [_converted(text, convert, option) for text in texts], option)
+    if changes.get("no_cache"):
+        overrides.set("execution.request_cache", False, "--no-cache")
     for name, key in _VALUES.items():
         if changes.get(name) is not None:
             overrides.set(key, changes[name], f"--{name.replace('_', '-')}")

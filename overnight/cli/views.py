@@ -44,7 +44,7 @@ def show_run(experiments: Path, run: str, *, as_json: bool) -> None:
     head = _run_row(folder)
     out.print(f"run {head['run']}: {head['state']}", highlight=False)
     out.print(f"in {folder.path}", highlight=False, soft_wrap=True)
-    _print_table(rows, ("trial", "state", "draws", "errors", "error"))
+    _print_table(rows, ("trial", "state", "draws", "cached", "errors", "error"))
     for path in (folder.aggregate_report, folder.html_report):
         if path.is_file():
             out.print(f"report {path}", highlight=False, soft_wrap=True)
@@ -115,6 +115,7 @@ def _trial_row(folder: RunFolder, manifest: RunManifest, slug: str, expected: in
         "trial": slug,
         "state": record.state.value,
         "draws": f"{_n_done(folder, slug)}/{expected if expected is not None else '?'}",
+        "cached": record.counts.cache_hits,
         "errors": record.counts.errors,
         "error": record.error,
     }

@@ -196,6 +196,7 @@ class _Dispatch:
             "prompt_tokens": completion.prompt_tokens if completion else None,
             "cached_tokens": completion.cached_tokens if completion else None,
             "completion_tokens": completion.completion_tokens if completion else None,
+            "mean_logprob": completion.mean_logprob if completion else None,
             "latency_s": round(completion.latency_s, 4) if completion else None,
             "attempt": attempt,
             "at": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),

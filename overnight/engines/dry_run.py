@@ -18,6 +18,7 @@ class DryRunEngine:
             prompt_tokens=None,
             cached_tokens=None,
             completion_tokens=None,
+            mean_logprob=None,
             latency_s=0.0,
             sent={
                 "temperature": request.temperature,

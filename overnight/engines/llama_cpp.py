@@ -1,6 +1,7 @@
 """Asking a llama.cpp host: one request in, one completion out."""
 
 import asyncio
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ class LlamaCppEngine:
             "stop": list(request.stop),
             **NEUTRAL,
         }
+        if request.logprobs:
+            # One alternative a token: the server lists twenty where none is asked for.
+            sent |= {"logprobs": True, "top_logprobs": 1}
         started = time.perf_counter()
         body = await self._post(
             "/v1/chat/completions", {"messages": list(request.messages), "cache_prompt": True, **sent}
@@ -65,6 +69,7 @@ class LlamaCppEngine:
                 prompt_tokens=usage["prompt_tokens"],
                 cached_tokens=usage.get("prompt_tokens_details", {}).get("cached_tokens"),
                 completion_tokens=usage["completion_tokens"],
+                mean_logprob=_mean_logprob(choice) if request.logprobs else None,
                 latency_s=latency_s,
                 sent=sent,
             )
@@ -160,6 +165,12 @@ class LlamaCppEngine:
         if response.status_code in (502, 503):
             raise EngineUnavailable(f"HTTP {response.status_code}: {message}")
         raise BadResponse(f"HTTP {response.status_code}: {message}")
+
+
+def _mean_logprob(choice: dict[str, Any]) -> float | None:
+    """Return the mean log-probability of the tokens that were sampled; None for an answer of no tokens."""
+    tokens = (choice.get("logprobs") or {}).get("content") or []
+    return math.fsum(float(token["logprob"]) for token in tokens) / len(tokens) if tokens else None
 
 
 def _text(content: Any) -> str:

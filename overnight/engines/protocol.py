@@ -16,6 +16,7 @@ class Completion:
     prompt_tokens: int | None  # evaluated or taken from the prefix cache
     cached_tokens: int | None  # of these, taken from the prefix cache
     completion_tokens: int | None
+    mean_logprob: float | None  # of the generated tokens, in nats, by the model before any sampling setting
     latency_s: float
     sent: dict[str, Any]  # the body that was posted, without the messages
 

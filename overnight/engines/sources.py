@@ -67,6 +67,8 @@ def fetch(spec: ModelSpec, cache: Path | None = None) -> Weights:
     pinned = str(spec.sha256)
     folder = (cache or cache_folder()) / "models" / pinned
     path = folder / Path(member).name
+    if path.is_file() and memoised_digest(path) == pinned:
+        return Weights(path, pinned, was_cached=True)  # before the lock: a shared cache may be read-only
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         if path.is_file() and memoised_digest(path) == pinned:

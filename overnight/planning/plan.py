@@ -1,8 +1,8 @@
 """The plan: which model is loaded when, what is asked of it, and what that will take."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from overnight.errors import UndefinedMetricError
@@ -100,6 +100,14 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
             for trial in trials
         },
     )
+
+
+def restricted(plan: Plan, trial: Trial, is_wanted: Callable[[Item], bool]) -> Plan:
+    """Return the plan of one trial over some of the items."""
+    parts = tuple(Part(part.name, tuple(filter(is_wanted, part.items))) for part in plan.parts)
+    n_items = sum(len(part.items) for part in parts)
+    n_draws = sum(trial.draws(arm.temperature) for arm in trial.arms(plan.conditions))
+    return replace(plan, parts=parts, requests_per_trial={trial.slug: n_items * n_draws})
 
 
 def smallest_detectable(items: Sequence[Item]) -> dict[str, float | None]:

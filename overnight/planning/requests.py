@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from overnight.ids import custom_id, digest, text_digest
+from overnight.ids import custom_id, digest, split_custom_id, text_digest
 from overnight.planning.parts import Part
 from overnight.planning.trials import Trial
 from overnight.prompting.messages import Message, messages
@@ -27,6 +27,7 @@ class Request:
     max_new_tokens: int
     seed: int
     stop: tuple[str, ...]
+    logprobs: bool = False  # the answer comes with its mean log-probability
 
     @cached_property
     def prompt_digests(self) -> dict[str, str]:
@@ -35,9 +36,23 @@ class Request:
 
     def digest(self, model_digest: str | None) -> str:
         """Return the identity of the answer: equal digests ask the same of the same weights."""
-        identity = asdict(self) | {"model": model_digest, "messages": self.prompt_digests}
-        del identity["custom_id"], identity["part"]
-        return digest(identity)
+        identity = {name: getattr(self, name) for name in _IDENTITY}
+        return digest(identity | {"model": model_digest, "messages": self._turns()})
+
+    def _turns(self) -> dict[str, str] | list[tuple[str, str]]:
+        """Return what is said, by role; as a list where the roles alone do not tell the order of the turns."""
+        roles = [message["role"] for message in self.messages]
+        if roles == sorted(set(roles)):
+            return self.prompt_digests
+        return [(message["role"], text_digest(message["content"])) for message in self.messages]
+
+    @property
+    def draw(self) -> int:
+        """The 0-based index among the draws of its item and arm."""
+        return split_custom_id(self.custom_id)[4]
+
+
+_IDENTITY = tuple(field.name for field in fields(Request) if field.name not in {"custom_id", "part"})
 
 
 def request_seed(seed: int, item: Item, sample_index: int) -> int:
@@ -76,6 +91,7 @@ def request(trial: Trial, part: str, item: Item, arm: Arm, sample_index: int) ->
         max_new_tokens=trial.token_limit(item.type),
         seed=request_seed(trial.sampling.seed, item, sample_index),
         stop=trial.sampling.stop,
+        logprobs=trial.sampling.logprobs,
     )
 
 
@@ -98,6 +114,7 @@ def as_row(request: Request, model: str) -> dict[str, Any]:
             "max_tokens": request.max_new_tokens,
             "seed": request.seed,
             "stop": list(request.stop),
+            "logprobs": request.logprobs,
         },
     }
 
@@ -115,6 +132,7 @@ def from_row(row: dict[str, Any], part: str) -> Request:
         max_new_tokens=body["max_tokens"],
         seed=body["seed"],
         stop=tuple(body["stop"]),
+        logprobs=body["logprobs"],
     )
 
 

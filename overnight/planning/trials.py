@@ -23,7 +23,7 @@ from overnight.spec.prompt_sweep import (
 )
 
 # Raise it when the meaning of a trial's fields changes; frozen fingerprints in the tests say so.
-FINGERPRINT_VERSION = 1
+FINGERPRINT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

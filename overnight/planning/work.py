@@ -1,6 +1,6 @@
 """The work in a plan: how much text is read and how much may be written, before anything is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -41,18 +41,18 @@ class _Text:
     n_new: int
 
 
-def plan_work(plan: Plan, *, shares_answers: bool) -> dict[str, Work]:
+def plan_work(plan: Plan, *, sharing: Collection[str] = ()) -> dict[str, Work]:
     """Return the work of each trial, by slug.
 
     Args:
         plan: what is going to run.
-        shares_answers: an arm that stands in an earlier trial of the block as well (the control arm of two prompt
-            sets, mostly) is answered from the request cache there, and costs nothing.
+        sharing: models whose answers are kept in the request cache: an arm that stands in an earlier trial of the
+            block as well (the control arm of two prompt sets, mostly) costs nothing then.
     """
     texts = [_text(part) for part in plan.parts]
     work: dict[str, Work] = {}
     for block in plan.blocks:
-        work |= _block_work(plan, block, texts, shares_answers=shares_answers)
+        work |= _block_work(plan, block, texts, shares_answers=block.model.name in sharing)
     return work
 
 

@@ -248,13 +248,16 @@ class TrialReport:
 
     @property
     def answers_per_minute(self) -> float | None:
-        """Draws that were answered in a minute of inference."""
-        return 60 * self.counts.done / self.inference_s if self.inference_s and self.counts.done else None
+        """Draws that were answered in a minute of inference; those taken from the request cache took none."""
+        n_generated = self.counts.done - self.counts.cache_hits
+        return 60 * n_generated / self.inference_s if self.inference_s and n_generated else None
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Completion tokens in a second of inference, over all requests at once."""
-        tokens = self.costs and self.costs.total.completion_tokens
+        """Completion tokens in a second of inference, over all requests at once; cached answers took none."""
+        tokens = self.counts.generated_tokens
+        if tokens is None and not self.counts.cache_hits and self.costs:
+            tokens = self.costs.total.completion_tokens
         return tokens / self.inference_s if tokens and self.inference_s else None
 
     def scores_by_dataset(self) -> list[tuple[DatasetScore, DatasetScore | None, DatasetScore | None]]:

@@ -1,10 +1,11 @@
 """How blocks and runs end, in the manifest."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from overnight.engines.host import HostState
-from overnight.errors import OvernightError
+from overnight.errors import OvernightError, StopRequested
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.generating import count_draws
@@ -40,11 +41,33 @@ def end_block(folder: RunFolder, block: ModelBlock, host: HostState) -> None:
     update_manifest(folder, change)
 
 
-def fail_trials(folder: RunFolder, plan: Plan, trials: list[Trial], error: OvernightError) -> None:
+def fail_trials(folder: RunFolder, plan: Plan, trials: Sequence[Trial], error: OvernightError) -> None:
     """Say of some trials that they could not run, and why."""
+    _end_trials(folder, plan, trials, TrialState.FAILED, error)
+
+
+def stop_trials(folder: RunFolder, plan: Plan, trials: Sequence[Trial], stop: StopRequested) -> None:
+    """Say of some trials that they were stopped."""
+    _end_trials(folder, plan, trials, TrialState.STOPPED, stop)
+
+
+def _end_trials(
+    folder: RunFolder, plan: Plan, trials: Sequence[Trial], state: TrialState, why: OvernightError
+) -> None:
     for trial in trials:
-        counts = count_draws(folder, plan, trial)
-        end_trial(folder, trial.slug, state=TrialState.FAILED, counts=counts, error=str(error))
+        end_trial(folder, trial.slug, state=state, counts=count_draws(folder, plan, trial), error=str(why))
+
+
+def cut_trial(folder: RunFolder, slug: str, counts: TrialCounts, tabled: Plan, why: str) -> None:
+    """End a trial that a deadline cut off; its tables hold the items that are complete."""
+    end_trial(
+        folder,
+        slug,
+        state=TrialState.STOPPED,
+        counts=counts,
+        error=why,
+        n_predictions=tabled.requests_per_trial[slug],
+    )
 
 
 def settle_trial(folder: RunFolder, slug: str, counts: TrialCounts, steps: StepRange) -> str | None:

@@ -1,19 +1,23 @@
 """The submit and poll steps: every draw of a trial that is not done yet."""
 
+import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from overnight.engines.dispatch import DispatchPolicy, dispatch
 from overnight.engines.protocol import Engine
 from overnight.errors import StopRequested
+from overnight.planning.parts import Part
 from overnight.planning.plan import ModelBlock, Plan
+from overnight.planning.requests import Request, part_requests
 from overnight.planning.trials import Trial
 from overnight.runs.building import built_requests
+from overnight.runs.reusing import KeepingJournal, open_cache, reuse, row_fields
 from overnight.spec.prompt_sweep import Execution
 from overnight.store.files import write_json
-from overnight.store.journal import Journal, Row, finished_ids, is_done, read_rows
+from overnight.store.journal import Row, finished_ids, is_done, read_rows
 from overnight.store.manifest import TrialCounts
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.progress import BOARD
@@ -31,9 +35,27 @@ class Generated:
 
 
 async def generate(
-    folder: RunFolder, plan: Plan, block: ModelBlock, trial: Trial, engine: Engine, execution: Execution
+    folder: RunFolder,
+    plan: Plan,
+    block: ModelBlock,
+    trial: Trial,
+    engine: Engine,
+    execution: Execution,
+    *,
+    parts: Sequence[Part] | None = None,
+    until: datetime | None = None,
 ) -> Generated:
-    """Ask for every draw that the journal does not hold, and return when all that came back is on disk.
+    """Ask for every draw that neither the journal nor the request cache holds; return when all of them are on disk.
+
+    Args:
+        folder: of the run.
+        plan: of the run.
+        block: the trial's.
+        trial: whose draws are asked for.
+        engine: whom to ask.
+        execution: how.
+        parts: slices of the plan's parts, to ask for these alone; None asks for all that was built.
+        until: after it no request is sent any more; what is under way is waited for.
 
     Raises:
         StopRequested: somebody asked the run to stop; what is under way was waited for.
@@ -41,15 +63,22 @@ async def generate(
     """
     trial_folder = folder.trial(trial.slug)
     stop = _stop_signal(folder)
-    with Journal(trial_folder.journal) as journal:
+    cache = open_cache(folder, block, trial, execution)
+    with KeepingJournal(trial_folder.journal, cache) as journal:
         done = finished_ids(trial_folder.journal)
-        todo = (r for r in built_requests(folder, plan, trial) if r.custom_id not in done)
-        progress = _PartProgress(folder, plan, trial, done)
-        BOARD.start(trial.slug, n_expected=progress.n_expected, n_done=progress.n_done)
+
+        def todo() -> Iterator[Request]:
+            return (r for r in _requests(folder, plan, trial, parts) if r.custom_id not in done)
+
+        if cache is not None:
+            done |= await asyncio.to_thread(reuse, todo(), cache, journal, row_fields(trial, block))
+        progress = _Progress(trial.slug, n_open=sum(1 for _ in todo()))
+        expected = plan.requests_per_trial[trial.slug]
+        BOARD.start(trial.slug, n_expected=expected, n_done=min(len(done), expected))
         started = time.perf_counter()
         try:
             await dispatch(
-                todo,
+                todo(),
                 engine,
                 journal,
                 policy=DispatchPolicy(
@@ -58,38 +87,35 @@ async def generate(
                     max_engine_restarts=execution.max_engine_restarts,
                 ),
                 row_fields=row_fields(trial, block),
-                should_stop=stop,
+                should_stop=lambda: stop() or (until is not None and datetime.now(UTC) >= until),
                 on_answered=progress.add,
             )
         finally:
             inference_s = time.perf_counter() - started
-            progress.write()
+            if parts is None:
+                write_part_states(folder, plan, trial)
             BOARD.end(trial.slug)
             await engine.close()
     if stop() and progress.n_open:
-        raise StopRequested(f"{trial.slug}: {progress.n_open} of {progress.n_expected} draws are left")
+        raise StopRequested(f"{trial.slug}: {progress.n_open} of {expected} draws are left")
     return Generated(counts=count_draws(folder, plan, trial), inference_s=inference_s, n_sent=progress.n_sent)
 
 
-def row_fields(trial: Trial, block: ModelBlock) -> dict[str, object]:
-    """Return what stands on every row of a trial beside the request and its answer."""
-    return {
-        "model": trial.model.name,
-        "model_digest": trial.model.sha256,
-        "engine": trial.model.engine.value,
-        "quantization": trial.model.quantization,
-        "context_tokens": block.context_tokens,
-        "trial": trial.slug,
-    }
-
-
 def count_draws(folder: RunFolder, plan: Plan, trial: Trial) -> TrialCounts:
-    """Return how many draws of a trial are done, failed and cut off, from its journal."""
+    """Return how many draws of a trial are done, failed, cut off and taken from the cache, from its journal."""
     done: set[str] = set()
     failed: set[str] = set()
     truncated: set[str] = set()
+    cache_hits = sent = 0
+    tokens: int | None = None
     for row in read_rows(folder.trial(trial.slug).journal):
         name = row["custom_id"]
+        if row.get("cached"):
+            cache_hits += name not in done
+        else:
+            sent += 1
+            if row.get("completion_tokens") is not None:
+                tokens = (tokens or 0) + row["completion_tokens"]
         if is_done(row):
             done.add(name)
             if row["finish_reason"] == "length":
@@ -101,39 +127,50 @@ def count_draws(folder: RunFolder, plan: Plan, trial: Trial) -> TrialCounts:
         done=len(done),
         errors=len(failed - done),
         truncated=len(truncated),
+        cache_hits=cache_hits,
+        sent=sent,
+        generated_tokens=tokens,
     )
 
 
-class _PartProgress:
-    """Counts by part, kept on disk in each part's ``state.json``."""
+def write_part_states(folder: RunFolder, plan: Plan, trial: Trial) -> None:
+    """Write how far each part of a trial is, by its journal."""
+    done = finished_ids(folder.trial(trial.slug).journal)
+    failed = {row["custom_id"] for row in read_rows(folder.trial(trial.slug).journal)} - done
+    for part in plan.parts:
+        names = [request.custom_id for request in part_requests(trial, part, plan.conditions)]
+        n_done, n_errors = len(done.intersection(names)), len(failed.intersection(names))
+        complete = "completed_with_errors" if n_errors else "completed"
+        write_json(
+            folder.trial(trial.slug).part_state(part.name),
+            {
+                "part": part.name,
+                "status": complete if n_done + n_errors == len(names) else "incomplete",
+                "expected": len(names),
+                "done": n_done,
+                "errors": n_errors,
+            },
+        )
 
-    def __init__(self, folder: RunFolder, plan: Plan, trial: Trial, done: set[str]) -> None:
-        self._folder = folder.trial(trial.slug)
-        self._slug = trial.slug
-        self._expected: Counter[str] = Counter()
-        self._done: Counter[str] = Counter()
-        self._errors: Counter[str] = Counter()
-        for request in built_requests(folder, plan, trial):
-            self._expected[request.part] += 1
-            self._done[request.part] += request.custom_id in done
+
+def _requests(folder: RunFolder, plan: Plan, trial: Trial, parts: Sequence[Part] | None) -> Iterator[Request]:
+    if parts is None:
+        yield from built_requests(folder, plan, trial)
+        return
+    for part in parts:
+        yield from part_requests(trial, part, plan.conditions)
+
+
+class _Progress:
+    """What came back in this stretch."""
+
+    def __init__(self, slug: str, n_open: int) -> None:
+        self._slug = slug
+        self.n_open = n_open  # draws that were neither answered nor given up
         self.n_sent = 0
 
-    @property
-    def n_expected(self) -> int:
-        return self._expected.total()
-
-    @property
-    def n_done(self) -> int:
-        return self._done.total()
-
-    @property
-    def n_open(self) -> int:
-        """Draws that were neither answered nor given up."""
-        return self.n_expected - self.n_done - self._errors.total()
-
     def add(self, rows: list[Row]) -> None:
-        for row in rows:
-            (self._done if is_done(row) else self._errors)[row["part"]] += 1
+        self.n_open -= len(rows)
         self.n_sent += len(rows)
         BOARD.add(
             self._slug,
@@ -141,21 +178,6 @@ class _PartProgress:
             n_errors=sum(not is_done(row) for row in rows),
             completion_tokens=sum(row["completion_tokens"] or 0 for row in rows),
         )
-
-    def write(self) -> None:
-        for part, expected in self._expected.items():
-            done, errors = self._done[part], self._errors[part]
-            complete = "completed_with_errors" if errors else "completed"
-            write_json(
-                self._folder.part_state(part),
-                {
-                    "part": part,
-                    "status": complete if done + errors == expected else "incomplete",
-                    "expected": expected,
-                    "done": done,
-                    "errors": errors,
-                },
-            )
 
 
 def _stop_signal(folder: RunFolder) -> Callable[[], bool]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from overnight.engines.identity import answer_identity
 from overnight.planning.estimate import Estimate, Measurement, estimate, estimate_load, total
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.work import Work, plan_work
@@ -40,15 +41,24 @@ class Prediction:
         }
 
 
-def predict_run(plan: Plan, execution: Execution, *, shares_answers: bool = False) -> Prediction:
+def predict_run(plan: Plan, execution: Execution) -> Prediction:
     """Return what a plan will take on this machine, from what was measured here with its models.
+
+    An arm that stands in two trials of a block is asked once where its answers are cached; what earlier runs have
+    left in the cache is not looked for, and makes the run shorter than this.
 
     Args:
         plan: what is going to run.
         execution: how; settings that change the speed are matched.
-        shares_answers: an arm that stands in two trials of a block is asked once.
     """
-    work = plan_work(plan, shares_answers=shares_answers)
+    sharing = {
+        block.model.name
+        for block in plan.blocks
+        if execution.request_cache
+        and block.model.sha256 is not None
+        and answer_identity(block.model, execution.engine) is not None
+    }
+    work = plan_work(plan, sharing=sharing)
     machine = machine_identity()
     trials: dict[str, Estimate] = {}
     blocks: dict[str, Estimate] = {}

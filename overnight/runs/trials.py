@@ -88,24 +88,24 @@ def begin_trial(folder: RunFolder, slug: str) -> None:
 def note_generated(
     folder: RunFolder, block: ModelBlock, slug: str, generated: Generated, energy: Energy | None = None
 ) -> None:
-    """Say in the manifest what was generated, and with what; nothing new where no request was sent."""
-    if not generated.n_sent:
-        return
-    effective = _effective(folder, block)
+    """Say in the manifest what was generated, and with what; no time where no request was sent."""
+    effective = _effective(folder, block) if generated.n_sent else _model(block)
 
     def change(manifest: RunManifest) -> RunManifest:
         record = manifest.trials[slug]
-        timings = record.timings
-        inference_s = round((timings.inference_s or 0.0) + generated.inference_s, 3)
+        if not generated.n_sent:  # cached answers say what gave them, and not how it was held
+            return manifest.with_trial(slug, counts=generated.counts, effective=record.effective or effective)
+        inference_s = round((record.timings.inference_s or 0.0) + generated.inference_s, 3)
         return manifest.with_trial(
             slug,
             counts=generated.counts,
             effective=effective,
-            timings=timings.model_copy(update={"inference_s": inference_s}),
+            timings=record.timings.model_copy(update={"inference_s": inference_s}),
             energy=energy.plus(record.energy) if energy else record.energy,
         )
 
-    update_manifest(folder, change)
+    if generated.n_sent or generated.counts.cache_hits:
+        update_manifest(folder, change)
 
 
 def note_interrupted(folder: RunFolder, slug: str, inference_s: float, energy: Energy) -> None:
@@ -130,9 +130,10 @@ def end_trial(
     state: TrialState,
     counts: TrialCounts,
     error: str | None = None,
+    n_predictions: int | None = None,
 ) -> None:
-    """Seal a trial's files and say in the manifest how it ended."""
-    artifacts = trial_artifacts(folder, slug, counts)
+    """Seal a trial's files and say in the manifest how it ended; by default there is a prediction a draw."""
+    artifacts = trial_artifacts(folder, slug, counts.expected if n_predictions is None else n_predictions)
     update_manifest(
         folder,
         lambda m: m.with_trial(
@@ -146,10 +147,10 @@ def end_trial(
     )
 
 
-def trial_artifacts(folder: RunFolder, slug: str, counts: TrialCounts) -> dict[str, Artifact]:
+def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[str, Artifact]:
     """Return the seals of whatever files a trial has."""
     trial = folder.trial(slug)
-    rows = {trial.predictions: counts.expected}
+    rows = {trial.predictions: n_predictions}
     files = [
         trial.journal,
         trial.predictions,
@@ -162,18 +163,20 @@ def trial_artifacts(folder: RunFolder, slug: str, counts: TrialCounts) -> dict[s
     return dict(seal(folder.path, file, rows=rows.get(file)) for file in files if file.is_file())
 
 
-def _effective(folder: RunFolder, block: ModelBlock) -> dict[str, Any]:
-    """Return what answered: the model and how it was held."""
-    model = {
+def _model(block: ModelBlock) -> dict[str, Any]:
+    """Return what answered."""
+    return {
         "model": block.model.name,
         "model_digest": block.model.sha256,
         "engine": block.model.engine.value,
-    }
-    if block.model.engine is EngineKind.DRY_RUN:
-        return model
-    state = read_state(folder.engines / f"{block.model.name}.json")
-    return model | {
         "quantization": block.model.quantization,
-        "slots": state.slots,
-        "context_tokens": state.context_tokens,
     }
+
+
+def _effective(folder: RunFolder, block: ModelBlock) -> dict[str, Any]:
+    """Return what answered: the model and how it was held."""
+    model = _model(block)
+    if block.model.engine is EngineKind.DRY_RUN:
+        return {name: value for name, value in model.items() if name != "quantization"}
+    state = read_state(folder.engines / f"{block.model.name}.json")
+    return model | {"slots": state.slots, "context_tokens": state.context_tokens}

@@ -1,11 +1,21 @@
 """The rules that every specification keeps: frozen, no unknown keys, names that can be folders."""
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 # A name becomes part of a path, so it can hold nothing that leads out of a folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+
+
+def _clock_time(text: str) -> str:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise ValueError(f"found {text!r}, wanted a time of day like 07:00")
+    return text
+
+
+ClockTime = Annotated[str, AfterValidator(_clock_time)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

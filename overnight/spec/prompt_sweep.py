@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from overnight.records import Condition
-from overnight.spec.base import Name, Spec
+from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
@@ -89,6 +89,9 @@ class SamplingSpec(Spec):
     samples_per_item: PositiveInt = Field(default=1, description="draws per item at a temperature above 0")
     seed: NonNegativeInt = Field(default=2025, lt=2**31)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    logprobs: bool = Field(
+        default=True, description="keep how likely the model found each answer, for the risk-coverage curve"
+    )
 
 
 class UnsupportedSpec(Spec):
@@ -182,6 +185,12 @@ class Execution(Spec):
     parts_per_dataset: PositiveInt = 1
     lines_per_part: PositiveInt | None = Field(default=None, description="wins over parts_per_dataset")
     condition: Literal["control", "treatment", "both"] = "both"
+    deadline: ClockTime | None = Field(
+        default=None, description="HH:MM, local: ask of every trial in turn, and have a report by then"
+    )
+    request_cache: bool = Field(
+        default=True, description="take answers that the same request got before, in any trial or run"
+    )
     engine: EngineSettings = EngineSettings()
     pricing: PricingSpec = PricingSpec()
 

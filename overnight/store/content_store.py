@@ -23,7 +23,7 @@ from overnight.ids import digest
 from overnight.store.files import read_json, write_json
 from overnight.store.manifest import Artifact, broken_seals, seal
 
-_MANIFEST = "entry.json"
+ENTRY_FILE = "entry.json"
 
 
 def cache_folder() -> Path:
@@ -54,7 +54,7 @@ class ContentStore:
         An entry whose files are missing or changed is thrown away and built again.
 
         Raises:
-            UsageError: the store's folder cannot be made.
+            UsageError: the store's folder cannot be made, or not be written to where there is no entry yet.
             Whatever ``build`` raises; nothing is kept then.
         """
         key = digest(identity)
@@ -65,6 +65,12 @@ class ContentStore:
             raise UsageError(
                 f"{path.parent}: cannot be made ({error.strerror}); name another cache folder in OVERNIGHT_CACHE_DIR"
             ) from None
+        if not os.access(path.parent, os.W_OK):  # somebody else's cache: nothing can be locked, or changed
+            if _is_whole(path):
+                return Entry(path, key, was_cached=True)
+            raise UsageError(
+                f"{path.parent}: cannot be written to; name another cache folder in OVERNIGHT_CACHE_DIR"
+            )
         with FileLock(path.parent / f".{key}.lock"):
             if _is_whole(path):
                 return Entry(path, key, was_cached=True)
@@ -74,7 +80,7 @@ class ContentStore:
                 build(scratch)
                 files = dict(seal(scratch, file) for file in sorted(scratch.rglob("*")) if file.is_file())
                 write_json(
-                    scratch / _MANIFEST,
+                    scratch / ENTRY_FILE,
                     {"identity": identity, "files": {n: a.model_dump() for n, a in files.items()}},
                 )
                 scratch.rename(path)
@@ -83,10 +89,15 @@ class ContentStore:
         return Entry(path, key, was_cached=False)
 
 
-def _is_whole(path: Path) -> bool:
+def read_entry(path: Path) -> tuple[dict[str, Any], dict[str, Artifact]] | None:
+    """Return the identity of an entry and the digests of its files; None where its description is none."""
     try:
-        files = read_json(path / _MANIFEST)["files"]
-        artifacts = {name: Artifact(**value) for name, value in files.items()}
-    except (StoreError, KeyError, TypeError, AttributeError, ValidationError):
-        return False  # missing, torn or written by somebody else: made anew
-    return not broken_seals(path, artifacts)
+        value = read_json(path / ENTRY_FILE)
+        return dict(value["identity"]), {name: Artifact(**seal) for name, seal in value["files"].items()}
+    except (StoreError, KeyError, TypeError, ValueError, AttributeError, ValidationError):
+        return None  # missing, torn or written by somebody else
+
+
+def _is_whole(path: Path) -> bool:
+    entry = read_entry(path)
+    return entry is not None and not broken_seals(path, entry[1])

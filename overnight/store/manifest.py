@@ -38,12 +38,17 @@ class Artifact(Spec):
 
 
 class TrialCounts(Spec):
-    """Draws of a trial."""
+    """Draws of a trial, over all its stretches."""
 
     expected: int = 0
     done: int = 0
     errors: int = 0
     truncated: int = 0
+    cache_hits: int = 0  # of those done: answered before, by another trial or run, and not sent again
+    sent: int = 0  # requests that the engine was asked, those that failed included
+    generated_tokens: int | None = (
+        None  # completion tokens of what was sent; None where the engine counts none
+    )
 
 
 class Timings(Spec):

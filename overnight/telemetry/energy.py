@@ -47,6 +47,18 @@ def read_counters() -> Counters:
         _shut_down()
 
 
+class EnergyMeter:
+    """Reads the counters again and again; what was used since the last time belongs to whoever ran meanwhile."""
+
+    def __init__(self) -> None:
+        self._last = read_counters()
+
+    def since_last(self) -> Energy:
+        """Return what the GPUs used since this was last asked."""
+        before, self._last = self._last, read_counters()
+        return energy_between(before, self._last)
+
+
 def is_visible(index: int, uuid: str, visible: str | None) -> bool:
     """True where ``CUDA_VISIBLE_DEVICES`` allows a device; its numbers are taken in NVML's (PCI) order."""
     if visible is None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,20 @@ _RUN_S = 300
 
 @dataclass(frozen=True)
 class CommandLine:
-    """``overnight`` in a folder of its own."""
+    """``overnight`` in a folder of its own.
+
+    Runs do without the request cache, unless ``reuses_answers``: what a test interrupts or compares is then
+    really generated, and not what an earlier test was answered.
+    """
 
     folder: Path
     environment: dict[str, str]
+    reuses_answers: bool = False
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own, as a terminal does."""
+        if arguments[0] in {"run", "resume"} and not self.reuses_answers:
+            arguments = (*arguments, "--no-cache")
         return subprocess.Popen(
             [sys.executable, "-m", "overnight", *arguments],
             cwd=self.folder,
@@ -140,6 +147,20 @@ def command_line(base_environment, api, tmp_path_factory) -> CommandLine:
 def overnight(base_environment, api, tmp_path) -> CommandLine:
     """Return the command line, talking to a Prefect server."""
     return CommandLine(tmp_path, base_environment | {"PREFECT_API_URL": api})
+
+
+@pytest.fixture
+def reusing(overnight, model_cache, tmp_path) -> CommandLine:
+    """Return a command line with a request cache of its own, and the user's weights."""
+    cache = tmp_path / "cache"
+    cache.mkdir(exist_ok=True)
+    (model_cache / "models").mkdir(parents=True, exist_ok=True)
+    (cache / "models").symlink_to(model_cache / "models", target_is_directory=True)
+    return replace(
+        overnight,
+        environment=overnight.environment | {"OVERNIGHT_CACHE_DIR": str(cache)},
+        reuses_answers=True,
+    )
 
 
 @pytest.fixture

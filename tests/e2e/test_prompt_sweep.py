@@ -105,7 +105,11 @@ def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, con
             "done": 16,
             "errors": 0,
             "truncated": record["counts"]["truncated"],
+            "cache_hits": 0,
+            "sent": 16,
+            "generated_tokens": record["counts"]["generated_tokens"],
         }
+        assert 16 <= record["counts"]["generated_tokens"] <= 16 * 8
         for name in (
             "results/generations.jsonl",
             "results/predictions.csv",
@@ -244,6 +248,33 @@ def test_a_finished_trial_is_not_done_again_unless_a_file_of_it_was_changed(
     assert tables_of(run) == undisturbed
     (block,) = overnight.manifest("undisturbed")["blocks"].values()
     assert block["loads"] == 1
+
+
+def test_a_request_is_sent_once_whatever_trial_or_run_asks_it(
+    reusing, config, undisturbed, tables_of
+) -> None:
+    reusing("run", config, "--run-id", "first")
+    counts = [trial["counts"] for trial in reusing.manifest("first")["trials"].values()]
+    # Two trials with one control arm: three arms of four are sent.
+    assert sum(each["sent"] for each in counts) == N_REQUESTS * 3 // 4
+    assert sum(each["cache_hits"] for each in counts) == N_REQUESTS // 4
+    assert tables_of(reusing.run_folder("first")) == undisturbed
+
+    reusing("run", config, "--run-id", "second", "--max-concurrent-jobs", "1")
+    manifest = reusing.manifest("second")
+    assert [block["loads"] for block in manifest["blocks"].values()] == [0]
+    for trial in manifest["trials"].values():
+        assert trial["state"] == "done"
+        assert trial["counts"]["cache_hits"] == trial["counts"]["done"] == N_REQUESTS // 2
+        assert trial["counts"]["sent"] == 0
+        assert trial["timings"]["inference_s"] is None
+    assert tables_of(reusing.run_folder("second")) == undisturbed
+
+    assert "all of them what was written" in reusing("cache", "verify")
+    reusing("cache", "clear", "requests", "--yes")
+    reusing("run", config, "--run-id", "third", "--prompt-sets", "terse")
+    (trial,) = reusing.manifest("third")["trials"].values()
+    assert (trial["counts"]["sent"], trial["counts"]["cache_hits"]) == (N_REQUESTS // 2, 0)
 
 
 def test_two_processes_cannot_work_on_one_run(overnight, config) -> None:

@@ -55,6 +55,16 @@ def test_it_answers_counts_its_tokens_and_says_why_it_ended(host) -> None:
     assert 0 < completion.completion_tokens <= 16
 
 
+def test_a_confidence_is_the_models_own_whatever_it_was_sampled_at(host) -> None:
+    # Scaled by the temperature, the same words would be more likely at 0.2 than at 1.
+    cold, warm = _ask(host, *(_request(temperature=t, logprobs=True, seed=3) for t in (0.0, 0.2)))
+    assert cold.text == warm.text
+    assert cold.mean_logprob == pytest.approx(warm.mean_logprob, abs=1e-6)
+    assert -5 < cold.mean_logprob < 0
+    (without,) = _ask(host, _request())
+    assert without.mean_logprob is None
+
+
 def test_a_cut_off_answer_says_so(host) -> None:
     (completion,) = _ask(host, _request("Count from one to fifty.", max_new_tokens=4))
     assert completion.finish_reason is FinishReason.LENGTH

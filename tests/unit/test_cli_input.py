@@ -77,6 +77,14 @@ def test_an_option_replaces_what_the_config_says_and_is_remembered(
     assert [getattr(v, "name", v) for v in values] == (new if isinstance(new, list) else [new])
 
 
+def test_no_cache_is_an_override_of_the_execution(project: Path) -> None:
+    loaded = load(project, no_cache=True)
+    (override,) = loaded.overrides
+    assert (override.key, override.new, override.source) == ("execution.request_cache", False, "--no-cache")
+    assert loaded.spec.execution.request_cache is False
+    assert load(project).spec.execution.request_cache is True
+
+
 def test_several_options_are_several_overrides(project: Path) -> None:
     loaded = load(
         project,
@@ -339,6 +347,23 @@ def test_a_run_of_another_experiment_is_not_gone_on_with(
     assert "experiment.limit_items, experiment.sweep" in said
     assert "no run of this experiment" in refused("--resume", "--limit-items", "2")
     assert "it has no starter_open.jsonl" in refused("--resume", "r1", "--datasets", "starter_open")
+
+
+def test_a_run_may_go_on_without_the_cache_and_with_it_again(
+    project: Path, experiments: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = planned(project, experiments, capsys, "--run-id", "r1", "--no_cache")
+    assert opening.load_spec(folder).execution.request_cache is False
+    carried_out = []
+    monkeypatch.setattr("overnight.cli.running._carry_out", lambda *given: carried_out.append(given[2]))
+    there = ("--experiments-dir", str(experiments))
+    assert left_with("resume", "r1", *there) == 0
+    assert left_with("resume", "r1", "--set", "execution.request_cache=true", *there) == 0
+    assert left_with("resume", "r1", "--no-cache", *there) == 0
+    sweep = str(project / "sweeps" / "s.yaml")
+    assert left_with("run", sweep, "--resume", "r1", *there) == 0
+    # `resume` goes on as the run was planned unless it is told otherwise; `run` goes by its config.
+    assert [spec.execution.request_cache for spec in carried_out] == [False, True, False, True]
 
 
 def test_a_run_of_another_kind_of_experiment_is_not_gone_on_with(experiments: Path, refused: Say) -> None:

@@ -162,3 +162,17 @@ def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path: Path, build: Call
         UsageError, match=r"file/items/.*: cannot be made .*; name another .* OVERNIGHT_CACHE_DIR"
     ):
         ContentStore(tmp_path / "file", "items").get_or_build(IDENTITY, build)
+
+
+def test_an_entry_of_a_cache_that_cannot_be_written_to_is_used(
+    store: ContentStore, build: Callable[[Path], None], calls: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Permissions do not bind root, on whom CI runs; a read-only file system answers the same question the same way.
+    made = store.get_or_build(IDENTITY, build)
+    before = sorted(store.root.rglob("*"))
+    monkeypatch.setattr("overnight.store.content_store.os.access", lambda *_: False)
+    assert store.get_or_build(IDENTITY, build).path == made.path
+    assert len(calls) == 1
+    assert sorted(store.root.rglob("*")) == before
+    with pytest.raises(UsageError, match="cannot be written to; name another cache folder"):
+        store.get_or_build({**IDENTITY, "seed": 8}, build)

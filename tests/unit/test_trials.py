@@ -209,7 +209,10 @@ EVERYTHING: dict[str, Any] = {
         "max_new_tokens": {"closed": 16, "open": 48},
     },
 }
-FROZEN = {1: "45f85685609da02cb2b3fed463edced3dc6df56a9fbe71532aac1d89772ba76a"}
+FROZEN = {
+    1: "45f85685609da02cb2b3fed463edced3dc6df56a9fbe71532aac1d89772ba76a",
+    2: "14f72435ff276266655f7e18b142a66e95f8fcca4bab9507dcfcadc73dde7bf4",
+}
 
 
 def test_a_fingerprint_is_the_same_in_every_version_of_this_code(make_spec: Maker) -> None:

@@ -81,7 +81,7 @@ def keep(spec: PromptSweepSpec, plan: Plan, **changes: Any) -> None:
 def test_the_work_of_a_trial_is_that_of_its_requests(plan: Plan) -> None:
     for index, trial in enumerate(plan.trials):
         requests = requests_of(plan, index)
-        work = plan_work(plan, shares_answers=False)[trial.slug]
+        work = plan_work(plan)[trial.slug]
         texts = ["".join(message["content"] for message in r.messages).encode() for r in requests]
         assert work.n_requests == len(requests)
         assert work.prompt_bytes == sum(map(len, texts))
@@ -91,7 +91,7 @@ def test_the_work_of_a_trial_is_that_of_its_requests(plan: Plan) -> None:
 
 def test_an_arm_that_an_earlier_trial_has_asked_is_work_once(plan: Plan) -> None:
     # Two prompt sets with one control text: 7 items x (1 + 2 draws) are shared.
-    first, second = plan_work(plan, shares_answers=True).values()
+    first, second = plan_work(plan, sharing={"tiny"}).values()
     assert (first.n_requests, first.n_shared) == (42, 0)
     assert (second.n_requests, second.n_shared) == (21, 21)
 
@@ -104,12 +104,18 @@ def test_a_model_that_was_never_measured_here_has_no_minutes(spec: PromptSweepSp
 
 
 def test_a_run_takes_its_requests_and_one_load(spec: PromptSweepSpec, plan: Plan) -> None:
-    # .5 s a request x 84 requests + 3 s of loading; one stretch: half to double of the inference
+    # .5 s a request x 84 requests, of which the cache answers 21, + 3 s of loading; one stretch: half to double
     keep(spec, plan)
     prediction = predict_run(plan, spec.execution)
-    assert (prediction.run.seconds, prediction.run.low_s, prediction.run.high_s) == (45.0, 24.0, 87.0)
-    assert [part.seconds for part in prediction.trials.values()] == [21.0, 21.0]
-    assert json.loads(json.dumps(prediction.as_row(), allow_nan=False))["seconds"] == 45.0
+    assert (prediction.run.seconds, prediction.run.low_s, prediction.run.high_s) == (34.5, 18.75, 66.0)
+    assert [part.seconds for part in prediction.trials.values()] == [21.0, 10.5]
+    assert json.loads(json.dumps(prediction.as_row(), allow_nan=False))["seconds"] == 34.5
+
+
+def test_without_the_request_cache_every_arm_is_asked(spec: PromptSweepSpec, plan: Plan) -> None:
+    keep(spec, plan)
+    uncached = spec.execution.model_copy(update={"request_cache": False})
+    assert predict_run(plan, uncached).run.seconds == 45.0
 
 
 def test_rates_under_other_settings_are_taken_with_a_note(spec: PromptSweepSpec, plan: Plan) -> None:

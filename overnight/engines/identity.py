@@ -1,0 +1,81 @@
+"""What of an engine can change an answer: the part of a cached answer's key that the request does not hold.
+
+The policy is in docs/decisions/0006. Out of it on purpose: slots, threads, timeouts and the length of the context,
+which change when an answer comes and not which one.
+"""
+
+import functools
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from overnight.engines.llama_cpp import NEUTRAL
+from overnight.spec.model import EngineKind, ModelSpec
+from overnight.spec.prompt_sweep import EngineSettings
+from overnight.telemetry.environment import gpus
+
+# Raise it when rows get a field that answers from before do not have.
+ANSWER_VERSION = 1
+# Instruction sets for which kernels differ, and with them the last bits of a sum.
+_KERNEL_FLAGS = (
+    "sse3",
+    "ssse3",
+    "sse4",
+    "avx",
+    "fma",
+    "f16c",
+    "bmi2",
+    "amx",
+    "asimd",
+    "sve",
+    "sme",
+    "i8mm",
+    "bf16",
+)
+
+
+def answer_identity(model: ModelSpec, settings: EngineSettings) -> dict[str, Any] | None:
+    """Return what answers are made with, beside the weights; None where they are not worth keeping.
+
+    Two answers may stand for each other only where this is equal. Made-up answers are never kept.
+    """
+    if model.engine is not EngineKind.LLAMA_CPP:
+        return None
+    devices = _gpu_names() if settings.gpu_layers else ()
+    has_gpu = bool(devices) or platform.system() == "Darwin"
+    is_invariant = settings.batch_invariant
+    if is_invariant is None and not has_gpu:
+        is_invariant = True  # as the host decides
+    return {
+        "answer_version": ANSWER_VERSION,
+        "engine": model.engine.value,
+        "library": f"xllamacpp {version('xllamacpp')}",
+        "samplers": NEUTRAL,
+        "batch_invariant": is_invariant,
+        "gpu_layers": settings.gpu_layers if has_gpu else 0,
+        "gpus": list(devices),
+        "cpu": list(_kernel_features()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+@functools.cache
+def _gpu_names() -> tuple[str, ...]:
+    return tuple(str(gpu["name"]) for gpu in gpus() or ())
+
+
+@functools.cache
+def _kernel_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
+    """Return the instruction sets that the engine chooses its kernels by, or the processor's name without any."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return (platform.processor(),)
+    flags = {
+        flag
+        for line in lines
+        if line.partition(":")[0].strip() in {"flags", "Features"}
+        for flag in line.partition(":")[2].split()
+    }
+    return tuple(sorted(flag for flag in flags if flag.startswith(_KERNEL_FLAGS))) or (platform.processor(),)

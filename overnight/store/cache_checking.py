@@ -1,0 +1,70 @@
+"""Whether what is kept is what it was: everything is read in full and compared with its digest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from overnight.errors import StoreError
+from overnight.ids import digest, file_digest
+from overnight.store.cache_listing import DIGESTS, MODELS, REQUESTS, CacheEntry, weights_of
+from overnight.store.content_store import ENTRY_FILE, read_entry
+from overnight.store.files import read_json
+from overnight.store.manifest import broken_seals
+from overnight.store.segments import audit, is_being_written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that is not what it was."""
+
+    kind: str
+    path: Path
+    found: str
+
+
+def verify(entry: CacheEntry) -> list[Problem]:
+    """Read an entry in full and return what is wrong with it."""
+    check = {MODELS: _weights_problems, REQUESTS: _segment_problems, DIGESTS: _digest_problems}
+    try:
+        found = list(check.get(entry.kind, _content_problems)(entry.path))
+    except FileNotFoundError:
+        found = []  # taken away meanwhile
+    except OSError as error:
+        found = [f"cannot be read ({error.strerror})"]
+    return [Problem(kind=entry.kind, path=entry.path, found=text) for text in found]
+
+
+def _content_problems(path: Path) -> Iterator[str]:
+    entry = read_entry(path)
+    if entry is None:
+        yield f"{ENTRY_FILE} is missing or is not what was written; made anew when it is needed"
+        return
+    identity, files = entry
+    if digest(identity) != path.name:
+        yield f"{ENTRY_FILE} describes something else than its name says; made anew when it is needed"
+    for name in broken_seals(path, files):
+        yield f"{name} is missing or was changed; made anew when it is needed"
+
+
+def _weights_problems(path: Path) -> Iterator[str]:
+    for file in weights_of(path):
+        found = file_digest(file)
+        if found != path.name:
+            yield f"{file.name} has sha256 {found}, not the one that it is kept under; loaded anew when it is needed"
+
+
+def _segment_problems(path: Path) -> Iterator[str]:
+    found = audit(path)
+    for number in found.damaged:
+        yield f"line {number} is not what was written; its request will be sent again"
+    if found.is_torn and not is_being_written(path):
+        yield "the last line has no end; its request will be sent again"
+
+
+def _digest_problems(path: Path) -> Iterator[str]:
+    try:
+        value = read_json(path)
+    except StoreError:
+        value = None
+    if not isinstance(value, dict) or not isinstance(value.get("sha256"), str):
+        yield "not a digest; computed anew when it is needed"
