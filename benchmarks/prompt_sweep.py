@@ -31,8 +31,9 @@ from overnight.runs.costing import write_costs
 from overnight.runs.ending import settle_trial
 from overnight.runs.generating import count_draws, generate
 from overnight.runs.opening import create_run, load_plan, load_spec
+from overnight.runs.parsing import write_predictions
 from overnight.runs.resolving import resolve
-from overnight.runs.tables import write_predictions, write_scores
+from overnight.runs.scoring import write_scores
 from overnight.runs.trials import begin_trial, connect, host_settings, note_generated
 from overnight.spec.config_root import ConfigRoot, shipped_config
 from overnight.spec.prompt_sweep import PromptSweepSpec
@@ -429,7 +430,7 @@ def _library_alone(sweep: Path, experiments: Path, run_id: str) -> float:
             note_generated(folder, block, trial.slug, generated)
             own = folder.trial(trial.slug)
             write_predictions(own, plan, trial)
-            write_scores(own, plan, trial, spec.experiment.unsupported)
+            write_scores(own, plan, trial, spec.experiment.unsupported, spec.experiment.scoring)
             write_costs(own, spec.execution.pricing, generated.inference_s)
             settle_trial(folder, trial.slug, count_draws(folder, plan, trial), StepRange())
     return time.perf_counter() - started

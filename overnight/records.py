@@ -88,6 +88,8 @@ class Prediction:
     arm: Arm
     sample_index: int  # 0-based index among the draws of this item and arm
     text: str
+    finish_reason: FinishReason | None = None  # None: whoever wrote the table did not say
+    mean_logprob: float | None = None  # nats, over the generated tokens; None where the engine gave none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,3 +104,8 @@ class Score:
     unsupported: (
         float | None
     )  # open-book replies that claim something: 1 where the passage does not bear it out
+    # As the official SQuAD 2.0 evaluator counts; open items under the SQuAD rule only.
+    squad_exact: float | None = None
+    squad_f1: float | None = None
+    rouge_l: float | None = None  # F-measure in [0, 1]; only where it was asked for
+    rouge_accuracy: float | None = None  # 1 where the reply is closer to a right answer than to any wrong one

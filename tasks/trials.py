@@ -16,7 +16,8 @@ from overnight.runs.deadline import answered, generate_in_rounds
 from overnight.runs.generating import generate, write_part_states
 from overnight.runs.measuring import begin_stretch, note_rate
 from overnight.runs.opening import load_plan, load_spec
-from overnight.runs.tables import write_predictions, write_scores
+from overnight.runs.parsing import write_predictions
+from overnight.runs.scoring import write_scores
 from overnight.runs.trials import begin_trial, connect, host_settings, note_generated, note_interrupted
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.store.manifest import read_manifest
@@ -115,8 +116,9 @@ def parse(work: TrialWork) -> int:
 @task(name="score", cache_policy=NO_CACHE, persist_result=False)
 def score(work: TrialWork) -> int:
     """Compare the predictions with the gold answers."""
-    unsupported = work.spec.experiment.unsupported
-    return write_scores(work.folder.trial(work.trial.slug), work.tabled, work.trial, unsupported)
+    experiment = work.spec.experiment
+    folder = work.folder.trial(work.trial.slug)
+    return write_scores(folder, work.tabled, work.trial, experiment.unsupported, experiment.scoring)
 
 
 @task(name="costs", cache_policy=NO_CACHE, persist_result=False)

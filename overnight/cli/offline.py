@@ -63,3 +63,31 @@ def audit_prompts(
 
     record = audit_named(names or [], model=model, input_per_million=input_per_million)
     show_audit(record, out_json, as_json=as_json)
+
+
+@app.command()
+def score(
+    pred_csv: Annotated[Path, typer.Option(help="Predictions: custom_id and response_text at least.")],
+    prepared_dir: Annotated[Path, typer.Option(help="A run folder, or a folder of prepared items.")],
+    out_dir: Annotated[Path, typer.Option(help="Where per_item_scores.csv goes, and squad.json.")],
+    rouge_l: Annotated[bool, typer.Option("--rouge-l", help="Compute ROUGE-L too.")] = False,
+    strategy: Annotated[
+        str, typer.Option(help="When a passage bears a claim out: overlap, baseline.")
+    ] = "overlap",
+    min_token_overlap: Annotated[
+        float, typer.Option(help="Share of a reply's words that its passage must have.")
+    ] = 0.6,
+    as_json: AsJson = False,
+) -> None:
+    """Score a table of predictions, in whatever order it is, without its run."""
+    from overnight.cli.scoring import score_table  # noqa: PLC0415
+
+    score_table(
+        pred_csv,
+        prepared_dir,
+        out_dir,
+        strategy=strategy,
+        min_token_overlap=min_token_overlap,
+        with_rouge=rouge_l,
+        as_json=as_json,
+    )

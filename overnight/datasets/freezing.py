@@ -1,34 +1,41 @@
 """Frozen items: the exact questions of a run, with their digest."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from overnight.datasets.reading import read_items
-from overnight.datasets.sampling import stratified_sample
+from overnight.datasets.counting import PREPARATION, DatasetCount, preparation_record
+from overnight.datasets.reading import RowsDigest, Tally, iterate_items
+from overnight.datasets.sampling import Drawing, Stratum, joined_sizes, largest_remainder
 from overnight.errors import StoreError, UsageError
 from overnight.ids import digest, file_digest
-from overnight.planning.trials import datasets_identity
+from overnight.planning.trials import answer_rules, datasets_identity
 from overnight.records import AnswerRule, Item, ItemType
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.prompt_sweep import PromptSweepExperiment
 from overnight.store.content_store import ContentStore, Entry, cache_folder
-from overnight.store.files import atomic_writer
+from overnight.store.files import atomic_writer, write_json
 
 # Raise it when reading, cleaning or sampling changes what comes out.
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 
 
 def prepare_items(experiment: PromptSweepExperiment) -> Entry:
     """Return the frozen items of an experiment: read, checked, sampled, one file a dataset.
 
-    They are made once for the same files, limit and seed, and found in the cache afterwards.
+    They are made once for the same files, caps, limit, seed and answer rules, and found in the cache afterwards.
+    ``preparation.json`` beside them counts what became of every row.
 
     Raises:
-        UsageError: a file is missing or a row is not an item, or no item is left.
+        UsageError: a file is missing or a row is not an item, no item is left, or the counts do not add up.
     """
-    identity = {"version": PREPARATION_VERSION, **datasets_identity(experiment)}
+    identity = {
+        "version": PREPARATION_VERSION,
+        **datasets_identity(experiment),
+        "rules": answer_rules(experiment),
+    }
     return ContentStore(cache_folder(), "items").get_or_build(
         identity, lambda folder: _freeze(experiment, folder)
     )
@@ -36,22 +43,78 @@ def prepare_items(experiment: PromptSweepExperiment) -> Entry:
 
 def _freeze(experiment: PromptSweepExperiment, folder: Path) -> None:
     specs = [spec for spec in experiment.datasets if isinstance(spec, DatasetSpec)]
+    drawn = {spec.name: _draw(spec, experiment) for spec in specs}
+    quotas = _quotas(drawn, experiment.limit_items)
+    counts = []
     for spec in specs:
+        drawing, count = drawn[spec.name]
+        kept = drawing.take_quotas(quotas)
+        written = write_items(folder / f"{spec.name}.jsonl", kept)
+        counts.append(
+            replace(
+                count,
+                after_limit_items=written,
+                expected_after_limit=sum(size for (name, _), size in quotas.items() if name == spec.name),
+                n_unanswerable=sum(item.is_unanswerable for item in kept),
+            )
+        )
+    for count in counts:
+        count.require_sums()
+    write_json(folder / PREPARATION, preparation_record(counts, experiment.limit_items))
+
+
+def _draw(spec: DatasetSpec, experiment: PromptSweepExperiment) -> tuple[Drawing, DatasetCount]:
+    """Read a dataset once, holding no more of it than its sample can need."""
+    tally = Tally()
+    bounds = [most for most in (spec.max_items, experiment.limit_items) if most is not None]
+    drawing = Drawing(seed=experiment.sampling.seed, most=min(bounds, default=None))
+    if not spec.is_switched_off:
         _require_pinned_content(spec)
-    everything = [item for spec in specs for item in read_items(spec)]
-    kept = stratified_sample(everything, experiment.limit_items, experiment.sampling.seed)
-    if not kept:
+        rows = RowsDigest()
+        for item in iterate_items(spec, tally):
+            rows.add(item)
+            drawing.add(item)
+        _require_pinned_rows(spec, rows)
+        drawing.keep(spec.max_items)
+    after_cap = sum(drawing.sizes.values())
+    return drawing, DatasetCount(
+        dataset=spec.name,
+        source=spec.source,
+        format=spec.format.value,
+        rule=spec.answer_rule.value,
+        max_items=spec.max_items,
+        n_rows=tally.n_rows,
+        n_duplicates=tally.n_duplicates,
+        n_blank_answers=tally.n_blank_answers,
+        n_items=tally.n_items,
+        after_max_items=after_cap,
+    )
+
+
+def _quotas(drawn: Mapping[str, tuple[Drawing, DatasetCount]], limit_items: int | None) -> dict[Stratum, int]:
+    """Return how many items of each stratum are kept, over all datasets.
+
+    Raises:
+        UsageError: none are.
+    """
+    sizes = joined_sizes(drawing for drawing, _ in drawn.values())
+    total = sum(sizes.values())
+    if not total:
         raise UsageError(
-            f"experiment.limit_items: {experiment.limit_items} leaves none of {len(everything)} items; "
+            f"experiment.datasets: max_items is 0 for all of {', '.join(drawn)}; "
+            "give one of them a larger number, or null for all its items"
+        )
+    if limit_items == 0:
+        raise UsageError(
+            f"experiment.limit_items: 0 leaves none of {total} items; "
             "give a larger number, or null for all of them"
         )
-    for spec in specs:
-        write_items(folder / f"{spec.name}.jsonl", [item for item in kept if item.dataset == spec.name])
+    return sizes if limit_items is None or limit_items >= total else largest_remainder(sizes, limit_items)
 
 
 def _require_pinned_content(spec: DatasetSpec) -> None:
     """Refuse a file that is not the one its digest names: the entry would hold other questions than its key."""
-    if spec.sha256 is None or not spec.path.is_file():
+    if spec.sha256 is None or spec.path is None or not spec.path.is_file():
         return  # a missing file is said where it is read
     found = file_digest(spec.path)
     if found != spec.sha256:
@@ -61,11 +124,22 @@ def _require_pinned_content(spec: DatasetSpec) -> None:
         )
 
 
-def write_items(path: Path, items: Iterable[Item]) -> None:
-    """Write items, one JSON object a line."""
+def _require_pinned_rows(spec: DatasetSpec, rows: RowsDigest) -> None:
+    """Refuse rows of the hub that are not those their digest names."""
+    if spec.hub is not None and spec.sha256 is not None and rows.hexdigest() != spec.sha256:
+        raise UsageError(
+            f"dataset {spec.name}: sha256: {spec.sha256} is wanted, the rows of {spec.hub.address} have "
+            f"{rows.hexdigest()}; name the revision (@...) that had them, or take the digest out"
+        )
+
+
+def write_items(path: Path, items: Iterable[Item]) -> int:
+    """Write items, one JSON object a line; return how many there are."""
+    n_items = 0
     with atomic_writer(path) as file:
-        for item in items:
+        for n_items, item in enumerate(items, start=1):  # noqa: B007 - the last number is the count
             file.write(json.dumps(_row(item), ensure_ascii=True) + "\n")
+    return n_items
 
 
 def load_items(paths: Sequence[Path]) -> list[Item]:

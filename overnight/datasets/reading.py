@@ -1,104 +1,124 @@
-"""Reading a dataset file into items; a row that cannot be an item is an error with its line."""
+"""Reading a dataset into items; a row that cannot be an item is an error with its place."""
 
-import codecs
-import json
+import hashlib
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
+from overnight.datasets.formats import READERS, Reader
+from overnight.datasets.hub import hub_rows
+from overnight.datasets.identity import GivenIds, PublishedIds
+from overnight.datasets.rows import Row, clean_text, where
 from overnight.errors import UsageError
+from overnight.ids import canonical_json
 from overnight.records import Item, ItemType
 from overnight.spec.dataset import DatasetSpec
 
+__all__ = ["RowsDigest", "Tally", "clean_text", "iterate_items", "read_items", "rows_digest"]
 
-def clean_text(text: str) -> str:
-    """Return a text with every run of white space as one space, and none at its ends."""
-    return " ".join(text.split())
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the rows of one dataset."""
+
+    n_rows: int = 0
+    n_duplicates: int = 0  # the same question under the same id with the same answers, left out
+    n_items: int = 0
+    n_blank_answers: int = 0  # of a published file, left out
 
 
 def read_items(spec: DatasetSpec) -> list[Item]:
-    """Return the items of a dataset in the order of its file.
+    """Return the items of a dataset in the order of its file; ``max_items`` is not applied.
 
     Raises:
         UsageError: the file is missing or empty, a row is not an item, or an id stands twice.
     """
-    items: list[Item] = []
-    lines: dict[str, int] = {}
-    for number, row in _rows(spec):
-        item = _item(spec, row, f"{spec.path}:{number}")
-        if item.item_id in lines:
-            raise UsageError(
-                f"{spec.path}:{number}: id {item.item_id!r} stands on line {lines[item.item_id]} already; "
-                "give every item an id of its own"
-            )
-        lines[item.item_id] = number
-        items.append(item)
-    if not items:
-        raise UsageError(f"{spec.path}: no items in it; dataset {spec.name!r} needs at least one")
-    return items
+    return list(iterate_items(spec, Tally()))
 
 
-def _rows(spec: DatasetSpec) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with spec.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if number == 1:
-                    line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - an editor's mark, no part of the data
-                if line.strip():
-                    yield number, _row(line, f"{spec.path}:{number}")
-    except FileNotFoundError:
-        raise UsageError(f"{spec.path}: no such file; dataset {spec.name!r} names it") from None
-    except OSError as error:
-        raise UsageError(f"{spec.path}: cannot be read ({error.strerror})") from None
+def iterate_items(spec: DatasetSpec, tally: Tally) -> Iterator[Item]:
+    """Yield the items of a dataset one at a time and count what became of its rows.
+
+    Of what was read before, only digests of ids are held: 8 bytes for an id that the user gave, some 200 for one of a
+    published file or one that is made of the content.
+
+    Raises:
+        UsageError: as ``read_items``; an id of the user's that stands twice is said after the last row.
+    """
+    reader = READERS[spec.format]
+    given, ids = GivenIds(), PublishedIds(spec.source)
+    for row in _rows(spec, reader):
+        tally.n_rows += 1
+        tally.n_blank_answers += row.n_blank_answers
+        _require_askable(spec, row, reader)
+        is_given = row.item_id is not None and not reader.is_published
+        item_id = given.of(row) if is_given else ids.of(row)
+        if item_id is None:
+            tally.n_duplicates += 1
+            continue
+        tally.n_items += 1
+        yield _item(spec, row, item_id)
+    if not tally.n_rows:
+        raise UsageError(f"{spec.source}: no items in it; dataset {spec.name!r} needs at least one")
+    given.require_distinct(spec.source, lambda: _rows(spec, reader))
 
 
-def _row(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{where}: byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
-        ) from None
-    try:
-        row = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{where}: not JSON ({error.msg}); one object a line") from None
-    except (ValueError, RecursionError) as error:
-        # A number of thousands of digits, lists thousands deep: no data set has them.
-        raise UsageError(f"{where}: not JSON that can be read ({error}); one object a line") from None
-    if not isinstance(row, dict):
-        raise UsageError(f"{where}: found {text[:40]!r}, wanted a JSON object")
-    return row
+def rows_digest(spec: DatasetSpec) -> str:
+    """Return the digest of everything that a dataset's items hold, in their order: 64 hex digits.
+
+    Raises:
+        UsageError: as ``read_items``.
+    """
+    sha = RowsDigest()
+    for item in iterate_items(spec, Tally()):
+        sha.add(item)
+    return sha.hexdigest()
 
 
-def _item(spec: DatasetSpec, row: dict[str, Any], where: str) -> Item:
-    known = {"id", "question", "answers", "context"}
-    for key in row:
-        if key not in known:
-            raise UsageError(f"{where}: unknown key {key!r}; known keys: {', '.join(sorted(known))}")
-    question = _text(row, "question", where)
-    answers = row.get("answers")
-    if not isinstance(answers, list) or not all(isinstance(a, str) and a.strip() for a in answers):
-        raise UsageError(f"{where}: answers: found {answers!r}, wanted a list of texts")
+class RowsDigest:
+    """The digest of items that come one at a time."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+
+    def add(self, item: Item) -> None:
+        """Count an item in; the answer rule and the name of its dataset are not part of it."""
+        value = [item.item_id, item.question, item.context, list(item.answers), list(item.wrong_answers)]
+        self._sha.update(canonical_json(value).encode("ascii") + b"\n")
+
+    def hexdigest(self) -> str:
+        """Return the digest of the items so far."""
+        return self._sha.hexdigest()
+
+
+def _rows(spec: DatasetSpec, reader: Reader) -> Iterator[Row]:
+    if spec.hub is not None and reader.hub_row is not None:
+        for place, row in hub_rows(spec.hub):
+            yield reader.hub_row(spec, row, place)
+    elif spec.path is not None:
+        if not spec.path.exists():
+            raise UsageError(f"{spec.path}: no such file; dataset {spec.name!r} names it")
+        yield from reader.file(spec, spec.path)
+
+
+def _require_askable(spec: DatasetSpec, row: Row, reader: Reader) -> None:
+    at = where(spec.source, row.place)
     is_open = spec.type is ItemType.OPEN
-    if not is_open and not answers:
-        raise UsageError(f"{where}: answers: empty; a closed-book item needs at least one gold answer")
-    if not is_open and row.get("context") is not None:
-        raise UsageError(f"{where}: context: not allowed in a closed-book dataset; set type: open")
+    if not is_open and not row.answers:
+        raise UsageError(f"{at}: answers: empty; a closed-book item needs at least one gold answer")
+    if is_open and row.context is None:
+        raise UsageError(f"{at}: context: found nothing, wanted a text; an open-book item needs its passage")
+    if not is_open and row.context is not None and not reader.is_published:
+        raise UsageError(f"{at}: context: not allowed in a closed-book dataset; set type: open")
+
+
+def _item(spec: DatasetSpec, row: Row, item_id: str) -> Item:
     return Item(
         dataset=spec.name,
-        item_id=_text(row, "id", where),
+        item_id=item_id,
         type=spec.type,
-        question=question,
-        answers=tuple(clean_text(answer) for answer in answers),
-        context=_text(row, "context", where) if is_open else None,
+        question=row.question,
+        answers=row.answers,
+        context=row.context if spec.type is ItemType.OPEN else None,
+        rule=spec.answer_rule,
+        wrong_answers=row.wrong_answers,
     )
-
-
-def _text(row: dict[str, Any], key: str, where: str) -> str:
-    value = row.get(key)
-    if isinstance(value, int) and not isinstance(value, bool) and key == "id":
-        value = str(value)
-    if not isinstance(value, str) or not clean_text(value):
-        found = "nothing" if value is None else repr(value)
-        raise UsageError(f"{where}: {key}: found {found}, wanted a text")
-    return clean_text(value)

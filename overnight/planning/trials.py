@@ -9,7 +9,7 @@ from overnight.errors import UsageError
 from overnight.ids import digest, trial_slug
 from overnight.prompting.messages import template_digest
 from overnight.records import Arm, Condition, ItemType
-from overnight.spec.dataset import DatasetSpec
+from overnight.spec.dataset import Columns, DatasetSpec
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_set import PromptSet
 from overnight.spec.prompt_sweep import (
@@ -211,14 +211,32 @@ def _fingerprint(model: ModelSpec, cell: _Cell, experiment: PromptSweepExperimen
 
 
 def datasets_identity(experiment: PromptSweepExperiment) -> dict[str, Any]:
-    """Return what makes two selections of items the same."""
+    """Return what makes two selections of items the same.
+
+    Not in it: where a file is, and how replies to its items are scored. A dataset that is switched off
+    (``max_items: 0``) is as good as not named.
+    """
     return {
-        "files": {
-            d.name: [d.type.value, d.sha256] for d in experiment.datasets if isinstance(d, DatasetSpec)
+        "datasets": {
+            d.name: {
+                "type": d.type.value,
+                "format": d.format.value,
+                "columns": (d.columns or Columns()).model_dump() if d.format.has_columns else None,
+                "max_items": d.max_items,
+                "hub": d.hub and d.hub.model_dump(),
+                "sha256": d.sha256,
+            }
+            for d in experiment.datasets
+            if isinstance(d, DatasetSpec) and not d.is_switched_off
         },
         "limit_items": experiment.limit_items,
         "seed": experiment.sampling.seed,
     }
+
+
+def answer_rules(experiment: PromptSweepExperiment) -> dict[str, str]:
+    """Return, by dataset, how replies are compared with its golds."""
+    return {d.name: d.answer_rule.value for d in experiment.datasets if isinstance(d, DatasetSpec)}
 
 
 def experiment_fingerprint(spec: PromptSweepSpec) -> str:
@@ -228,7 +246,9 @@ def experiment_fingerprint(spec: PromptSweepSpec) -> str:
             "kind": spec.kind,
             "version": FINGERPRINT_VERSION,
             "trials": {trial.slug: trial.fingerprint for trial in expand_trials(spec)},
+            "answer_rules": answer_rules(spec.experiment),
             "unsupported": spec.experiment.unsupported.model_dump(mode="json"),
+            "scoring": spec.experiment.scoring.model_dump(mode="json"),
             "statistics": spec.experiment.statistics.model_dump(mode="json"),
         }
     )

@@ -64,7 +64,7 @@ def read_run(folder: RunFolder) -> RunReport:
     ]
     counted = {
         path: _attempt(partial(_count_items, path), None, path, notes)
-        for path in map(folder.path.joinpath, manifest.items)
+        for path in (folder.path / name for name, file in manifest.items.items() if file.rows != 0)
     }
     items = {path: dataset for path, dataset in counted.items() if dataset is not None}
     return RunReport(

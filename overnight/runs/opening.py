@@ -88,6 +88,7 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
     with _left_whole_or_not_at_all(folder.path):
         for name in names:
             write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
+        write_json(folder.preparation, read_json(items_path / folder.preparation.name))
         predicted = predict_run(plan, spec.execution)
         write_json(folder.plan, plan_record(plan, predicted.as_row()))
         write_text(folder.effective_config, config_text(spec))

@@ -1,8 +1,10 @@
 """From the names in a sweep to what they stand for; everything that can be wrong is found here."""
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
+from overnight.datasets.reading import rows_digest
 from overnight.engines.sources import with_digest
 from overnight.errors import UsageError
 from overnight.ids import file_digest
@@ -19,7 +21,8 @@ B = TypeVar("B")
 def resolve(spec: PromptSweepSpec, root: ConfigRoot) -> PromptSweepSpec:
     """Return the sweep with every name replaced by what it stands for; a resolved sweep comes back unchanged.
 
-    Digests of datasets and of models are filled in. Nothing is downloaded, loaded or written.
+    Digests of datasets and of models are filled in. No model is downloaded or loaded; a dataset of the hub is read,
+    because its rows are part of what the experiment is.
 
     Raises:
         UsageError: a file that is named does not exist or is not what it should be.
@@ -67,8 +70,12 @@ def _each(function: Callable[[A], B], values: tuple[A, ...] | None) -> tuple[B, 
 
 def _dataset(value: str | DatasetSpec, root: ConfigRoot) -> DatasetSpec:
     spec = root.dataset(value) if isinstance(value, str) else value
+    if spec.sha256 is not None or spec.is_switched_off:
+        return spec  # read when its run began (its items are frozen there), or not wanted at all
+    if spec.path is None:
+        return spec.model_copy(update={"sha256": rows_digest(spec)})
     if not spec.path.is_file():
-        if spec.sha256 is not None:
-            return spec  # read when its run began; its items are frozen there
-        raise UsageError(f"dataset {spec.name}: path: {spec.path}: no such file")
-    return spec if spec.sha256 is not None else spec.model_copy(update={"sha256": file_digest(spec.path)})
+        variable = re.search(r"\$\{?(\w+)", str(spec.path))
+        hint = f"; set the environment variable {variable[1]}" if variable else ""
+        raise UsageError(f"dataset {spec.name}: path: {spec.path}: no such file{hint}")
+    return spec.model_copy(update={"path": spec.path.resolve(), "sha256": file_digest(spec.path)})

@@ -155,6 +155,7 @@ def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[st
         trial.journal,
         trial.predictions,
         trial.scores,
+        trial.squad,
         trial.significance,
         trial.costs,
         trial.report,

@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from overnight.records import Condition, ItemType, Prediction, Score
+from overnight.ids import text_digest
+from overnight.records import Condition, FinishReason, Item, ItemType, Prediction, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,16 @@ class ItemScores:
     false_answer_rate_std: float | None
     unsupported_rate: float | None
     unsupported_rate_std: float | None
+    empty_rate: float | None
+    truncated_rate: float | None  # of the draws of which it is known why they ended
+    rouge_l: float | None
+    rouge_l_std: float | None
+    rouge_accuracy: float | None
+    confidence: float | None  # in [0, 1]: mean over draws of exp(mean log-probability of a token)
+    cluster: str  # items of one cluster are not independent: those on one passage; a closed item is its own
+    answerable: bool | None  # None for a closed item without golds: nobody knows
+    squad_exact: float | None  # as the official SQuAD 2.0 evaluator counts
+    squad_f1: float | None
 
 
 def aggregate(draws: Sequence[tuple[Prediction, Score]]) -> ItemScores:
@@ -53,15 +64,17 @@ def aggregate(draws: Sequence[tuple[Prediction, Score]]) -> ItemScores:
         )
 
     scores = [score for _, score in draws]
+    item = first.item
     em, em_std = _mean_and_std(s.exact_match for s in scores)
     f1, f1_std = _mean_and_std(s.f1 for s in scores)
     abstain_rate, abstain_rate_std = _mean_and_std(float(s.is_abstention) for s in scores)
     false_answer_rate, false_answer_rate_std = _mean_and_std(s.false_answer for s in scores)
     unsupported_rate, unsupported_rate_std = _mean_and_std(s.unsupported for s in scores)
+    rouge_l, rouge_l_std = _mean_and_std(s.rouge_l for s in scores)
     return ItemScores(
-        dataset=first.item.dataset,
-        item_key=first.item.key,
-        type=first.item.type,
+        dataset=item.dataset,
+        item_key=item.key,
+        type=item.type,
         condition=first.arm.condition,
         temp=first.arm.temperature,
         n_samples=len(draws),
@@ -75,7 +88,34 @@ def aggregate(draws: Sequence[tuple[Prediction, Score]]) -> ItemScores:
         false_answer_rate_std=false_answer_rate_std,
         unsupported_rate=unsupported_rate,
         unsupported_rate_std=unsupported_rate_std,
+        empty_rate=_mean(float(s.is_empty) for s in scores),
+        truncated_rate=_mean(_is_truncated(p.finish_reason) for p in predictions),
+        rouge_l=rouge_l,
+        rouge_l_std=rouge_l_std,
+        rouge_accuracy=_mean(s.rouge_accuracy for s in scores),
+        confidence=_mean(None if p.mean_logprob is None else math.exp(p.mean_logprob) for p in predictions),
+        cluster=cluster_of(item),
+        answerable=None
+        if item.is_unanswerable and item.type is ItemType.CLOSED
+        else not item.is_unanswerable,
+        squad_exact=_mean(s.squad_exact for s in scores),
+        squad_f1=_mean(s.squad_f1 for s in scores),
     )
+
+
+def cluster_of(item: Item) -> str:
+    """Return the name of an item's cluster: 16 hex digits of its passage's sha256, or a closed item's key."""
+    if item.type is ItemType.CLOSED or item.context is None:
+        return item.key
+    return text_digest(item.context)[:16]
+
+
+def _is_truncated(reason: FinishReason | None) -> float | None:
+    return None if reason is None else float(reason is FinishReason.LENGTH)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    return _mean_and_std(values)[0]
 
 
 def _mean_and_std(values: Iterable[float | None]) -> tuple[float | None, float | None]:
@@ -83,4 +123,7 @@ def _mean_and_std(values: Iterable[float | None]) -> tuple[float | None, float |
     if not defined:
         return None, None
     mean = math.fsum(defined) / len(defined)
-    return mean, statistics.stdev(defined) if len(defined) > 1 else None
+    if len(defined) == 1:
+        return mean, None
+    # Draws mostly agree; the exact fractions of `stdev` are for those that do not.
+    return mean, 0.0 if min(defined) == max(defined) else statistics.stdev(defined)

@@ -59,6 +59,8 @@ class ConfigRoot:
         value.setdefault("name", path.stem)
         spec = validate(DatasetSpec, value, path)
         _same_name(spec.name, path)
+        if spec.path is None:
+            return spec
         return spec.model_copy(update={"path": (path.parent / spec.path).resolve()})
 
     def names(self, kind: str) -> list[str]:

@@ -101,6 +101,14 @@ class UnsupportedSpec(Spec):
     min_token_overlap: float = Field(default=0.6, gt=0, le=1)
 
 
+class ScoringSpec(Spec):
+    """What is scored besides exact match and F1, which every item has by its own rule."""
+
+    rouge_l: bool = Field(
+        default=False, description="ROUGE-L, and ROUGE accuracy where there are wrong answers"
+    )
+
+
 class StatisticsSpec(Spec):
     """Settings of the comparisons."""
 
@@ -144,6 +152,7 @@ class PromptSweepExperiment(Spec):
     sweep: Sweep | None = None
     trials: tuple[ExplicitTrial, ...] | None = Field(default=None, min_length=1)
     unsupported: UnsupportedSpec = UnsupportedSpec()
+    scoring: ScoringSpec = ScoringSpec()
     statistics: StatisticsSpec = StatisticsSpec()
     dry_run: bool = Field(default=False, description="rehearse with synthetic answers; no model is loaded")
 

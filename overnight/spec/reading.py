@@ -109,8 +109,7 @@ def validate(model: type[M], value: dict[str, Any], path: Path | str) -> M:
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Return the first problem of a validation error in words, and how many more there are."""
     problems = error.errors(include_url=False)
-    # An unknown key first: it is often the cause of what else is missing.
-    problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
+    problems.sort(key=_rank)
     first = problems[0]
     location = _location(first)
     key = ".".join(str(part) for part in location) or "(top level)"
@@ -130,6 +129,18 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     # What is wrong inside a value makes the value wrong, which is no problem of its own.
     more = sum(not any(other[: len(place)] == place != other for other in places) for place in places) - 1
     return text + (f" (and {more} more)" if more else "")
+
+
+def _rank(problem: ErrorDetails) -> int:
+    """Return how little a problem says: an unknown key is often the cause of what else is missing.
+
+    Where a name or a whole specification may stand, the branch that was not meant has the least to say.
+    """
+    if problem["type"] == "string_type" and isinstance(problem["input"], dict):
+        return 3
+    return {"extra_forbidden": 0, "string_pattern_mismatch": 2, "model_type": 3, "too_short": 3}.get(
+        problem["type"], 1
+    )
 
 
 def _short(value: Any, limit: int = 60) -> str:

@@ -40,6 +40,11 @@ class TrialFolder:
         return self.results / "per_item_scores.csv"
 
     @property
+    def squad(self) -> Path:
+        """The official SQuAD 2.0 figures; there where items are of that kind."""
+        return self.results / "squad.json"
+
+    @property
     def significance(self) -> Path:
         """The comparison of the arms."""
         return self.results / "significance.json"
@@ -133,6 +138,11 @@ class RunFolder:
     def items(self, dataset: str) -> Path:
         """Return where the frozen items of a dataset are."""
         return self.path / "items" / f"{dataset}.jsonl"
+
+    @property
+    def preparation(self) -> Path:
+        """What became of every row of the datasets while the items were frozen."""
+        return self.path / "items" / "preparation.json"
 
     def batch_inputs(self, slug: str) -> Path:
         """Return where the exact requests of a trial are."""

@@ -64,7 +64,12 @@ def test_resolving_fills_in_digests_and_is_done_once(project: Path) -> None:
         ("models", "tiny2", "tiny", "did you mean 'tiny'?"),
         ("prompts", "calibratd", "calibrated", "did you mean 'calibrated'?"),
         ("datasets", "fact", "facts", "did you mean 'facts'?"),
-        ("datasets", "zzz", "facts", "there are: facts, starter_closed, starter_open"),
+        (
+            "datasets",
+            "zzz",
+            "facts",
+            "there are: facts, nq_open, squad_v2, starter_closed, starter_open, svamp, triviaqa, truthfulqa",
+        ),
     ],
 )
 def test_a_missing_name_is_answered_with_the_nearest(

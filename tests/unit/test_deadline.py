@@ -16,7 +16,8 @@ from overnight.runs.building import build_requests
 from overnight.runs.deadline import answered, generate_in_rounds, what_was_left
 from overnight.runs.generating import count_draws
 from overnight.runs.opening import create_run, load_plan
-from overnight.runs.tables import write_predictions, write_scores
+from overnight.runs.parsing import write_predictions
+from overnight.runs.scoring import write_scores
 from overnight.spec.run_options import RunOptions
 from overnight.store.journal import read_rows
 
@@ -97,7 +98,9 @@ def test_the_tables_of_a_cut_trial_hold_complete_pairs_and_nothing_else(cut_run)
         tabled = answered(folder, plan, trial)
         assert 0 < len(tabled.items) < len(plan.items)
         write_predictions(folder.trial(trial.slug), tabled, trial)
-        write_scores(folder.trial(trial.slug), tabled, trial, spec.experiment.unsupported)
+        write_scores(
+            folder.trial(trial.slug), tabled, trial, spec.experiment.unsupported, spec.experiment.scoring
+        )
         arms = defaultdict(set)
         with folder.trial(trial.slug).scores.open(newline="") as file:
             for row in csv.DictReader(file):

@@ -24,11 +24,12 @@ from overnight.prompting.messages import Message
 from overnight.records import FinishReason, Item
 from overnight.runs.building import build_requests
 from overnight.runs.generating import Generated, generate
+from overnight.runs.parsing import write_predictions
 from overnight.runs.reusing import reuse_in_block
-from overnight.runs.tables import write_predictions, write_scores
+from overnight.runs.scoring import write_scores
 from overnight.runs.trials import needs_engine, note_generated
 from overnight.spec.model import EngineKind, ModelSpec
-from overnight.spec.prompt_sweep import EngineSettings, PromptSweepSpec, UnsupportedSpec
+from overnight.spec.prompt_sweep import EngineSettings, PromptSweepSpec, ScoringSpec, UnsupportedSpec
 from overnight.store.journal import read_rows
 from overnight.store.manifest import RunManifest, TrialRecord, read_manifest, write_manifest
 from overnight.store.request_cache import RequestCache
@@ -88,7 +89,7 @@ class Sweep:
         for trial in self.plan.trials:
             folder = self.folder.trial(trial.slug)
             write_predictions(folder, self.plan, trial)
-            write_scores(folder, self.plan, trial, UnsupportedSpec())
+            write_scores(folder, self.plan, trial, UnsupportedSpec(), ScoringSpec())
             found |= {f"{trial.slug}/{p.name}": p.read_bytes() for p in (folder.predictions, folder.scores)}
         return found
 

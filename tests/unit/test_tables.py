@@ -1,4 +1,5 @@
 import csv
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +15,10 @@ from overnight.planning.requests import part_requests
 from overnight.planning.trials import Trial
 from overnight.records import Item
 from overnight.runs.costing import write_costs
-from overnight.runs.tables import (
-    PREDICTION_COLUMNS,
-    SCORE_COLUMNS,
-    read_predictions,
-    read_scores,
-    write_predictions,
-    write_scores,
-)
-from overnight.spec.prompt_sweep import PricingSpec, PromptSweepSpec, UnsupportedSpec
+from overnight.runs.parsing import write_predictions
+from overnight.runs.scoring import write_scores
+from overnight.runs.tables import PREDICTION_COLUMNS, SCORE_COLUMNS, read_predictions, read_scores
+from overnight.spec.prompt_sweep import PricingSpec, PromptSweepSpec, ScoringSpec, UnsupportedSpec
 from overnight.store.files import read_json
 from overnight.store.journal import Journal, read_rows
 from overnight.store.run_folder import TrialFolder
@@ -343,7 +339,7 @@ def test_other_readers_of_tables_read_the_same(folder: TrialFolder, plan: Plan, 
     stored(folder, plan, trial, text)
     with folder.predictions.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, strict=True))
-    assert {len(row) for row in rows} == {13}
+    assert {len(row) for row in rows} == {14}
     assert [row[9] for row in rows].count(text) == 1
 
 
@@ -369,3 +365,109 @@ def test_tokens_that_nobody_counted_cost_nothing_known(folder: TrialFolder, plan
     costs = read_json(folder.costs)
     assert (costs["total_tokens"], costs["usd_if_hosted"], costs["usage_source"]) == (None, None, None)
     assert costs["n_draws"] == 42
+
+
+def test_what_the_engine_said_of_its_tokens_goes_into_the_tables(
+    folder: TrialFolder, plan: Plan, trial: Trial
+) -> None:
+    rows = rows_of(plan, trial)
+    # Of two draws at .7 one is cut off; exp(-0.5) is the probability of a token in the other.
+    cut, whole = "facts|c0|control|0.7|0|closed", "facts|c0|control|0.7|1|closed"
+    changes = {cut: {"finish_reason": "length"}, whole: {"mean_logprob": -0.5}}
+    journal(folder, [row | changes.get(row["custom_id"], {}) for row in rows])
+    write_predictions(folder, plan, trial)
+    write_scores(folder, plan, trial, RULE)
+    predictions = {row["custom_id"]: row["mean_logprob"] for row in read_predictions(folder.predictions)}
+    assert (predictions[cut], predictions[whole]) == ("", "-0.5")
+    scores = {(row["item_key"], row["condition"], row["temp"]): row for row in read_scores(folder.scores)}
+    row = scores["facts|c0", "control", "0.7"]
+    assert row["truncated_rate"] == "0.5"
+    assert float(row["confidence"]) == pytest.approx(math.exp(-0.5))
+    assert (row["cluster"], row["answerable"]) == ("facts|c0", "1")
+    assert scores["facts|c1", "control", "0.7"]["confidence"] == ""
+
+
+def test_items_on_one_passage_share_a_cluster(folder: TrialFolder, plan: Plan, trial: Trial) -> None:
+    journal(folder, rows_of(plan, trial))
+    write_predictions(folder, plan, trial)
+    write_scores(folder, plan, trial, RULE)
+    clusters = {row["item_key"]: row["cluster"] for row in read_scores(folder.scores)}
+    assert clusters["passages|o0"] == clusters["passages|o2"] != clusters["passages|o1"]
+    assert len(clusters["passages|o0"]) == 16
+
+
+def test_rouge_is_empty_unless_it_is_asked_for(folder: TrialFolder, plan: Plan, trial: Trial) -> None:
+    journal(folder, rows_of(plan, trial))
+    write_predictions(folder, plan, trial)
+    write_scores(folder, plan, trial, RULE)
+    assert {(row["rouge_l"], row["rouge_accuracy"]) for row in read_scores(folder.scores)} == {("", "")}
+    write_scores(folder, plan, trial, RULE, ScoringSpec(rouge_l=True))
+    rows = {row["item_key"]: row for row in read_scores(folder.scores)}
+    assert float(rows["passages|o0"]["rouge_l"]) == pytest.approx(2 / 3)  # "Ada <n>" for "Ada": P 1/2, R 1
+    assert rows["passages|o3"]["rouge_l"] == ""  # nothing to compare with
+
+
+def test_the_official_squad_figures_stand_beside_the_scores(
+    folder: TrialFolder, plan: Plan, trial: Trial
+) -> None:
+    # Three answerable items of which one is answered, one unanswerable of which one draw in two abstains.
+    replies = {"passages|o0": "Ada", "passages|o1": "Bert", "passages|o2": "Bert"}
+    rows = []
+    for row in rows_of(plan, trial):
+        key, _, _, index, _ = row["custom_id"].rsplit("|", 4)
+        text = replies.get(key, "I don't know." if index == "1" else "Bert")
+        rows.append(row | {"text": text})
+    journal(folder, rows)
+    write_predictions(folder, plan, trial)
+    write_scores(folder, plan, trial, RULE)
+    record = read_json(folder.squad)
+    assert [(arm["condition"], arm["temp"]) for arm in record["arms"]] == [
+        *(("control", 0.0), ("control", 0.7), ("treatment", 0.0), ("treatment", 0.7))
+    ]
+    warm = record["arms"][1]
+    assert (warm["total"], warm["HasAns_total"], warm["NoAns_total"]) == (4, 3, 1)
+    assert (warm["HasAns_exact"], warm["NoAns_exact"]) == (pytest.approx(100 / 3), 50.0)
+    assert warm["exact"] == pytest.approx(100 * (1 + 0.5) / 4)
+    assert record["arms"][0]["NoAns_exact"] == 0.0
+
+
+def test_without_unanswerable_items_there_are_no_squad_figures(
+    folder: TrialFolder, make_spec: Callable[..., PromptSweepSpec], items: list[Item]
+) -> None:
+    plan = make_plan(make_spec(), [item for item in items if item.answers])
+    (trial,) = plan.trials
+    journal(folder, rows_of(plan, trial))
+    write_predictions(folder, plan, trial)
+    folder.squad.write_text("of an earlier scoring")
+    write_scores(folder, plan, trial, RULE)
+    assert not folder.squad.exists()
+
+
+def test_an_older_table_is_read_and_what_it_lacks_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(",".join(PREDICTION_COLUMNS[:13]) + "\n" + ",".join("abcdefghijklm") + "\n")
+    (row,) = read_predictions(path)
+    assert (row["total_tokens"], row["mean_logprob"]) == ("m", "")
+    path.write_text(",".join(SCORE_COLUMNS[:10]) + "\n" + ",".join("abcdefghij") + "\n")
+    (row,) = read_scores(path)
+    assert (row["em"], row["cluster"], row["n_samples"]) == ("f", "", "")
+
+
+def test_what_a_spreadsheet_does_to_a_table_does_no_harm(
+    folder: TrialFolder, plan: Plan, trial: Trial
+) -> None:
+    journal(folder, rows_of(plan, trial))
+    write_predictions(folder, plan, trial)
+    rows = list(read_predictions(folder.predictions))
+    plain = folder.predictions.read_bytes()
+    folder.predictions.write_bytes(b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n"))
+    assert list(read_predictions(folder.predictions)) == rows
+
+
+def test_a_cut_row_is_refused_with_its_line(folder: TrialFolder, plan: Plan, trial: Trial) -> None:
+    journal(folder, rows_of(plan, trial))
+    write_predictions(folder, plan, trial)
+    head, *rows = folder.predictions.read_text().splitlines(keepends=True)
+    folder.predictions.write_text("".join([head, *rows[:-1], rows[-1][:30]]))
+    with pytest.raises(StoreError, match=r"predictions\.csv:43: \d fields, 14 wanted"):
+        list(read_predictions(folder.predictions))

@@ -35,6 +35,14 @@ DATASETS = [
     {"name": "facts", "type": "closed", "path": "/nowhere/facts.jsonl", "sha256": "c" * 64},
     {"name": "passages", "type": "open", "path": "/nowhere/passages.jsonl", "sha256": "d" * 64},
 ]
+HUB = {"name": "sums", "hub": "hf:someone/svamp:test@v1", "max_items": 40, "sha256": "e" * 64}
+TABLE = {
+    "name": "table",
+    "path": "/nowhere/table.csv",
+    "format": "csv",
+    "columns": {"id": "key", "separator": "|"},
+    "sha256": "f" * 64,
+}
 ANY_TEXT = st.text(
     st.characters(exclude_categories=("Cs",)), max_size=30
 )  # a specification refuses lone surrogates
@@ -197,7 +205,7 @@ def test_trials_that_differ_in_temperatures_alone_never_share_a_folder(
 # Every field that counts at a value that is not its default. A fingerprint names finished work: if this
 # constant changes, people's runs can no longer be gone on with.
 EVERYTHING: dict[str, Any] = {
-    "datasets": DATASETS,
+    "datasets": [*DATASETS, HUB, TABLE],
     "limit_items": 24,
     "sampling": {"samples_per_item": 3, "seed": 7, "stop": ["\n\n", "Q:"]},
     "defaults": {
@@ -210,8 +218,8 @@ EVERYTHING: dict[str, Any] = {
     },
 }
 FROZEN = {
-    1: "45f85685609da02cb2b3fed463edced3dc6df56a9fbe71532aac1d89772ba76a",
-    2: "14f72435ff276266655f7e18b142a66e95f8fcca4bab9507dcfcadc73dde7bf4",
+    1: "45f85685609da02cb2b3fed463edced3dc6df56a9fbe71532aac1d89772ba76a",  # two files and no caps
+    2: "5b423d451bef0dc30d784490262a94d272d95bd45ee82cd9bbb8feff0db588d6",
 }
 
 
@@ -250,9 +258,16 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("sampling.stop", ["\n\n"]),
         ("limit_items", 25),
         ("limit_items", None),
-        ("datasets", DATASETS[:1]),
-        ("datasets", [DATASETS[0] | {"sha256": "e" * 64}, DATASETS[1]]),
-        ("datasets", [DATASETS[0] | {"name": "truths"}, DATASETS[1]]),
+        ("datasets", DATASETS),
+        ("datasets", [DATASETS[0] | {"sha256": "e" * 64}, DATASETS[1], HUB, TABLE]),
+        ("datasets", [DATASETS[0] | {"name": "truths"}, DATASETS[1], HUB, TABLE]),
+        ("datasets", [DATASETS[0] | {"format": "nq_open"}, DATASETS[1], HUB, TABLE]),
+        ("datasets", [DATASETS[0] | {"max_items": 3}, DATASETS[1], HUB, TABLE]),
+        ("datasets", [*DATASETS, HUB | {"max_items": None}, TABLE]),
+        ("datasets", [*DATASETS, HUB | {"hub": "hf:someone/svamp:test@v2"}, TABLE]),
+        ("datasets", [*DATASETS, HUB | {"hub": "hf:someone/svamp:train@v1"}, TABLE]),
+        ("datasets", [*DATASETS, HUB | {"sha256": "0" * 64}, TABLE]),
+        ("datasets", [*DATASETS, HUB, TABLE | {"columns": {"id": "key", "separator": ";"}}]),
     ],
 )
 def test_whatever_can_change_an_answer_is_in_the_fingerprint(
@@ -270,8 +285,13 @@ def test_whatever_can_change_an_answer_is_in_the_fingerprint(
         ("defaults.model.license", "MIT"),
         ("defaults.prompt_set.name", "another"),
         ("defaults.prompt_set.description", "another"),
-        ("datasets", DATASETS[::-1]),
-        ("datasets", [DATASETS[0] | {"path": "/elsewhere/facts.jsonl", "description": "x"}, DATASETS[1]]),
+        ("datasets", [TABLE, HUB, *DATASETS]),
+        (
+            "datasets",
+            [DATASETS[0] | {"path": "/elsewhere/facts.jsonl", "description": "x"}, DATASETS[1], HUB, TABLE],
+        ),
+        ("datasets", [DATASETS[0] | {"rule": "triviaqa"}, DATASETS[1], HUB, TABLE]),
+        ("datasets", [*DATASETS, HUB, TABLE, {"name": "off", "path": "/nowhere/off", "max_items": 0}]),
         ("unsupported", {"min_token_overlap": 0.5}),
         ("statistics", {"resamples": 10, "seed": 1}),
     ],
@@ -298,7 +318,13 @@ def test_how_a_trial_is_run_is_not_in_its_fingerprint(make_spec: Maker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value"), [("unsupported", {"min_token_overlap": 0.5}), ("statistics", {"resamples": 10})]
+    ("path", "value"),
+    [
+        ("unsupported", {"min_token_overlap": 0.5}),
+        ("statistics", {"resamples": 10}),
+        ("scoring", {"rouge_l": True}),
+        ("datasets", [DATASETS[0] | {"rule": "triviaqa"}, DATASETS[1], HUB, TABLE]),
+    ],
 )
 def test_how_answers_are_scored_and_compared_is_in_the_fingerprint_of_the_run(
     make_spec: Maker, path: str, value: object

@@ -1,10 +1,11 @@
+import hashlib
 import math
 from dataclasses import replace
 
 import pytest
 
-from overnight.records import Arm, Condition, Item, ItemType, Prediction, Score
-from overnight.scoring.aggregate import aggregate
+from overnight.records import Arm, Condition, FinishReason, Item, ItemType, Prediction, Score
+from overnight.scoring.aggregate import aggregate, cluster_of
 
 ITEM = Item(
     dataset="squad_v2", item_id="7", type=ItemType.OPEN, question="Who?", answers=(), context="A fox."
@@ -70,3 +71,51 @@ def test_the_same_draw_twice_is_refused() -> None:
 def test_no_draws_make_no_row() -> None:
     with pytest.raises(ValueError, match="no draws"):
         aggregate([])
+
+
+def test_truncation_is_a_share_of_the_draws_of_which_the_end_is_known() -> None:
+    reasons = [FinishReason.LENGTH, FinishReason.STOP, FinishReason.STOP, None]
+    draws = [
+        (replace(prediction, finish_reason=reason), score)
+        for reason, (prediction, score) in zip(reasons, (draw(i, ANSWERS) for i in range(4)), strict=True)
+    ]
+    assert aggregate(draws).truncated_rate == pytest.approx(1 / 3)
+    assert aggregate(draws[3:]).truncated_rate is None
+
+
+def test_confidence_is_the_mean_probability_and_absent_without_log_probabilities() -> None:
+    # exp(ln .5) = .5 and exp(0) = 1: mean .75; the draw without one is left out.
+    draws = [
+        (replace(prediction, mean_logprob=logprob), score)
+        for logprob, (prediction, score) in zip(
+            (math.log(0.5), 0.0, None), (draw(i, ANSWERS) for i in range(3)), strict=True
+        )
+    ]
+    assert aggregate(draws).confidence == pytest.approx(0.75)
+    assert aggregate(draws[2:]).confidence is None
+
+
+def test_items_on_one_passage_are_one_cluster_and_a_closed_item_is_its_own() -> None:
+    digest = hashlib.sha256(b"A fox.").hexdigest()[:16]
+    assert cluster_of(ITEM) == cluster_of(replace(ITEM, item_id="8")) == digest
+    closed = replace(ITEM, type=ItemType.CLOSED, context=None)
+    assert cluster_of(closed) == "squad_v2|7"
+
+
+def test_whether_an_item_has_an_answer_is_unknown_for_a_closed_item_without_golds() -> None:
+    def answerable(**changes: object) -> bool | None:
+        prediction, score = draw(0, ANSWERS)
+        return aggregate([(replace(prediction, item=replace(ITEM, **changes)), score)]).answerable  # type: ignore[arg-type]
+
+    assert answerable() is False
+    assert answerable(answers=("x",)) is True
+    assert answerable(type=ItemType.CLOSED, context=None) is None
+
+
+def test_rouge_and_emptiness_are_averaged_like_the_others() -> None:
+    row = aggregate(
+        [draw(0, replace(ANSWERS, rouge_l=0.2, rouge_accuracy=1.0)), draw(1, replace(ANSWERS, rouge_l=0.4))]
+    )
+    assert row.rouge_l == pytest.approx(0.3)
+    assert row.rouge_l_std == pytest.approx(math.sqrt(0.02))  # squared deviations .01 + .01, over n - 1 = 1
+    assert (row.rouge_accuracy, row.empty_rate) == (1.0, 0.0)

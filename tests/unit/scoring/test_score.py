@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,7 @@ def score(
     false_answer: float | None,
     unsupported: float | None,
     kind: str = "answer",
+    squad: float | None = None,
 ) -> Score:
     return Score(
         exact_match=exact_match,
@@ -31,17 +33,19 @@ def score(
         is_empty=kind == "empty",
         false_answer=false_answer,
         unsupported=unsupported,
+        squad_exact=squad,
+        squad_f1=squad,
     )
 
 
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ("I don't know.", score(1.0, 1.0, 0.0, None, "abstention")),
-        ("Paris", score(0.0, 0.0, 1.0, 0.0)),
-        ("Berlin", score(0.0, 0.0, 1.0, 1.0)),
+        ("I don't know.", score(1.0, 1.0, 0.0, None, "abstention", squad=1.0)),
+        ("Paris", score(0.0, 0.0, 1.0, 0.0, squad=0.0)),
+        ("Berlin", score(0.0, 0.0, 1.0, 1.0, squad=0.0)),
         # Unlike the SQuAD evaluator: silence is a failure of the model, not knowledge of its ignorance.
-        ("", score(0.0, 0.0, 0.0, None, "empty")),
+        ("", score(0.0, 0.0, 0.0, None, "empty", squad=1.0)),
     ],
 )
 def test_an_unanswerable_item_wants_an_abstention(reply: str, expected: Score) -> None:
@@ -59,7 +63,9 @@ def test_an_unanswerable_item_wants_an_abstention(reply: str, expected: Score) -
 )
 def test_an_answerable_item_has_no_false_answer(reply: str, expected: Score) -> None:
     # Averaged over answerable items too, the original's rate was diluted to about a half.
-    assert score_reply(item("Paris", "the city of Paris"), reply, RULE) == expected
+    found = score_reply(item("Paris", "the city of Paris"), reply, RULE)
+    assert (found.squad_exact, found.squad_f1) == (expected.exact_match, expected.f1)
+    assert replace(found, squad_exact=None, squad_f1=None) == expected
 
 
 def test_a_closed_item_has_neither_false_answers_nor_unsupported_claims() -> None:
@@ -74,7 +80,7 @@ def test_a_closed_item_without_golds_has_no_correctness() -> None:
 
 
 def test_a_reply_that_equals_the_gold_answers_even_if_it_reads_like_an_abstention() -> None:
-    assert score_reply(item("unknown"), "Unknown.", RULE) == score(1.0, 1.0, None, 1.0)
+    assert score_reply(item("unknown"), "Unknown.", RULE) == score(1.0, 1.0, None, 1.0, squad=1.0)
 
 
 def test_an_abstention_earns_nothing_for_naming_what_it_does_not_know() -> None:
@@ -90,7 +96,7 @@ def test_an_open_item_without_a_passage_is_an_error_with_its_key() -> None:
 def test_scoring_needs_the_standard_library_only() -> None:
     code = (
         "import sys, overnight.scoring.score, overnight.scoring.aggregate;"
-        "print([m for m in ('numpy', 'scipy', 'pandas') if m in sys.modules])"
+        "print([m for m in ('numpy', 'scipy', 'pandas', 'nltk') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

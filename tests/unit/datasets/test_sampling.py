@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overnight.datasets.sampling import stratified_sample
+from overnight.datasets.sampling import Drawing, stratified_sample
 from overnight.records import Item, ItemType
 
 Stratum = tuple[str, bool]
@@ -127,3 +127,17 @@ def test_more_than_there_are_is_all() -> None:
 
 def test_of_nothing_nothing_is_taken() -> None:
     assert stratified_sample([], 3, 7) == []
+
+
+@given(SIZES, st.integers(0, 60), st.integers(0, 60), st.integers(0, 3))
+def test_items_that_come_one_at_a_time_give_the_sample_of_the_sample(
+    sizes: dict[Stratum, int], cap: int, limit: int, seed: int
+) -> None:
+    # Only as many as the smaller of the two are held meanwhile; the definition holds them all.
+    items = population(sizes)
+    drawing = Drawing(seed=seed, most=min(cap, limit))
+    for item in items:
+        drawing.add(item)
+    drawing.keep(cap)
+    assert drawing.take(limit) == stratified_sample(stratified_sample(items, cap, seed), limit, seed)
+    assert drawing.sizes.keys() == sizes.keys()

@@ -4,22 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from overnight.datasets.freezing import content_id, load_items, prepare_items, write_items
 from overnight.datasets.reading import clean_text, read_items
-from overnight.errors import StoreError, UsageError
-from overnight.ids import file_digest
-from overnight.prompting.messages import CLOSED_INSTRUCTION, OPEN_INSTRUCTION
-from overnight.records import Item, ItemType, ReplyKind
-from overnight.scoring.abstention import classify_reply
-from overnight.spec.config_root import ConfigRoot, shipped_config
+from overnight.errors import UsageError
+from overnight.records import Item, ItemType
 from overnight.spec.dataset import DatasetSpec
 
 CLOSED = {"id": "q1", "question": "How many?", "answers": ["four"]}
 OPEN = {"id": "q1", "question": "How many?", "answers": ["four"], "context": "There are four."}
-ROOT = ConfigRoot(shipped_config())
 
 
 def dataset(tmp_path: Path, content: bytes, kind: ItemType = ItemType.CLOSED) -> DatasetSpec:
@@ -127,7 +121,11 @@ BAD_ROWS = [
     (lines(CLOSED | {"answers": ["four", " "]}), "answers: found", "wanted a list of texts"),
     (lines(CLOSED | {"answers": []}), "answers: empty", "at least one gold answer"),
     (lines(CLOSED | {"context": "There are four."}), "context: not allowed", "set type: open"),
-    (lines(CLOSED | {"anwsers": []}), "unknown key 'anwsers'", "known keys: answers, context, id, question"),
+    (
+        lines(CLOSED | {"anwsers": []}),
+        "unknown key 'anwsers'",
+        "known keys: answers, context, id, question, wrong_answers",
+    ),
     (lines(CLOSED), "id 'q1' stands on line 1 already", "an id of its own"),
     (lines(CLOSED | {"id": " q1 "}), "id 'q1' stands on line 1 already", "an id of its own"),
 ]
@@ -183,150 +181,11 @@ def test_a_bad_byte_far_into_the_file_is_named_by_its_line(tmp_path: Path) -> No
     assert ":1000: byte 1 of the line" in refusal(dataset(tmp_path, rows + b"\xff\n"))
 
 
-@settings(max_examples=40)
-@given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))
-def test_frozen_items_read_back(tmp_path_factory: pytest.TempPathFactory, question: str, answer: str) -> None:
-    path = tmp_path_factory.getbasetemp() / "frozen.jsonl"
-    item = Item(
-        dataset="d", item_id="ü|1", type=ItemType.OPEN, question=question, answers=(answer,), context="c"
-    )
-    write_items(path, [item, item])
-    assert load_items([path]) == [item, item]
+def test_the_type_is_closed_where_nobody_says(tmp_path: Path) -> None:
+    spec = dataset(tmp_path, lines(CLOSED))
+    assert DatasetSpec(name="facts", path=spec.path).type is ItemType.CLOSED
 
 
-@pytest.mark.parametrize("line", ["{}", "[]", "null", "{", '{"dataset": "d"}'])
-def test_a_frozen_file_that_was_changed_is_refused_by_line(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "frozen.jsonl"
-    item = Item(dataset="d", item_id="1", type=ItemType.CLOSED, question="q", answers=("a",))
-    write_items(path, [item])
-    path.write_text(path.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
-    with pytest.raises(StoreError, match=r"frozen\.jsonl:2: not a frozen item"):
-        load_items([path])
-
-
-def test_the_content_id_is_that_of_the_question_not_of_its_name() -> None:
-    item = Item(dataset="d", item_id="1", type=ItemType.CLOSED, question="q", answers=("a",))
-    renamed = Item(dataset="e", item_id="2", type=ItemType.CLOSED, question="q", answers=("a",))
-    another = Item(dataset="d", item_id="1", type=ItemType.CLOSED, question="q", answers=("b",))
-    assert content_id(item) == content_id(renamed) != content_id(another)
-
-
-def frozen(make_spec: Any, spec: DatasetSpec, **fields: Any) -> Any:
-    pinned = spec.model_copy(update={"sha256": spec.sha256 or file_digest(spec.path)})
-    return prepare_items(make_spec(datasets=[pinned.model_dump()], **fields).experiment)
-
-
-def test_items_are_frozen_once_for_the_same_file_limit_and_seed(tmp_path: Path, make_spec: Any) -> None:
-    spec = dataset(tmp_path, lines(*(CLOSED | {"id": str(n)} for n in range(9))))
-    first, again = frozen(make_spec, spec, limit_items=4), frozen(make_spec, spec, limit_items=4)
-    assert (first.was_cached, again.was_cached) == (False, True)
-    assert first.path == again.path
-    assert len(load_items([first.path / "facts.jsonl"])) == 4
-
-
-def test_another_limit_seed_or_file_is_frozen_anew(tmp_path: Path, make_spec: Any) -> None:
-    spec = dataset(tmp_path, lines(*(CLOSED | {"id": str(n)} for n in range(9))))
-    keys = {
-        frozen(make_spec, spec, limit_items=4).key,
-        frozen(make_spec, spec, limit_items=5).key,
-        frozen(make_spec, spec, limit_items=4, sampling={"seed": 1}).key,
-        frozen(make_spec, dataset(tmp_path, lines(CLOSED, CLOSED | {"id": "q2"})), limit_items=4).key,
-    }
-    assert len(keys) == 4
-
-
-def test_a_file_that_is_not_the_one_of_its_digest_is_not_frozen(tmp_path: Path, make_spec: Any) -> None:
-    # It would stand in the cache under the digest of other questions.
-    spec = dataset(tmp_path, lines(CLOSED)).model_copy(update={"sha256": "0" * 64})
-    with pytest.raises(UsageError, match=f"dataset facts: sha256: {'0' * 64} is wanted"):
-        frozen(make_spec, spec)
-
-
-def test_no_items_at_all_is_an_error_that_names_the_key(tmp_path: Path, make_spec: Any) -> None:
-    with pytest.raises(UsageError, match=r"experiment\.limit_items: 0 leaves none of 1 items"):
-        frozen(make_spec, dataset(tmp_path, lines(CLOSED)), limit_items=0)
-
-
-@pytest.fixture(scope="module")
-def starter_closed() -> list[Item]:
-    return read_items(ROOT.dataset("starter_closed"))
-
-
-@pytest.fixture(scope="module")
-def starter_open() -> list[Item]:
-    return read_items(ROOT.dataset("starter_open"))
-
-
-def test_there_are_sixty_closed_starter_questions_with_aliases(starter_closed: list[Item]) -> None:
-    assert len(starter_closed) >= 60
-    assert sum(len(item.answers) > 1 for item in starter_closed) >= len(starter_closed) / 2
-
-
-def test_there_are_sixty_starter_passages_a_third_of_them_without_the_answer(
-    starter_open: list[Item],
-) -> None:
-    assert len({item.context for item in starter_open}) >= 60
-    assert sum(item.is_unanswerable for item in starter_open) * 3 == len(starter_open)
-
-
-def test_an_answer_to_a_starter_passage_stands_in_it(starter_open: list[Item]) -> None:
-    strangers = [
-        item.item_id
-        for item in starter_open
-        if item.answers and not any(answer.lower() in str(item.context).lower() for answer in item.answers)
-    ]
-    assert strangers == []
-
-
-def test_every_first_answer_to_a_starter_passage_is_a_span_of_it(starter_open: list[Item]) -> None:
-    strangers = [
-        item.item_id for item in starter_open if item.answers and item.answers[0] not in str(item.context)
-    ]
-    assert strangers == []
-
-
-def test_no_starter_id_or_question_stands_twice(starter_closed: list[Item], starter_open: list[Item]) -> None:
-    for items in (starter_closed, starter_open):
-        assert len({item.item_id for item in items}) == len(items)
-        assert len({content_id(item) for item in items}) == len(items)
-
-
-def test_no_starter_answer_reads_like_an_abstention(
-    starter_closed: list[Item], starter_open: list[Item]
-) -> None:
-    answers = [answer for item in starter_closed + starter_open for answer in item.answers]
-    assert [answer for answer in answers if classify_reply(answer) is not ReplyKind.ANSWER] == []
-
-
-@pytest.mark.parametrize("name", ROOT.names("prompts"))
-def test_every_shipped_prompt_set_loads_with_two_different_arms(name: str) -> None:
-    prompts = ROOT.prompt_set(name)
-    assert prompts.control
-    assert prompts.treatment
-    assert prompts.control != prompts.treatment
-
-
-def test_at_least_three_prompt_sets_are_shipped_against_one_control() -> None:
-    sets = [ROOT.prompt_set(name) for name in ROOT.names("prompts")]
-    assert len(sets) >= 3
-    assert len({prompts.control for prompts in sets}) == 1
-
-
-def wanted_abstentions(text: str) -> set[str]:
-    return set(re.findall(r"repl(?:y|ying)(?: exactly)?: ([^.]+)\.", text))
-
-
-def test_control_and_instruction_ask_for_the_same_words_of_abstention() -> None:
-    # A control that asks for other words than the task would measure the contradiction, not the treatment.
-    asked = wanted_abstentions(CLOSED_INSTRUCTION)
-    assert asked == wanted_abstentions(OPEN_INSTRUCTION)
-    assert len(asked) == 1
-    for name in ROOT.names("prompts"):
-        prompts = ROOT.prompt_set(name)
-        assert wanted_abstentions(prompts.control) == asked
-        assert wanted_abstentions(prompts.treatment) <= asked
-
-
-def test_the_words_of_abstention_are_scored_as_one() -> None:
-    for words in wanted_abstentions(CLOSED_INSTRUCTION):
-        assert classify_reply(words) is classify_reply(f"{words}.") is ReplyKind.ABSTENTION
+def test_a_row_may_name_known_falsehoods(tmp_path: Path) -> None:
+    (item,) = read_items(dataset(tmp_path, lines(CLOSED | {"wrong_answers": ["five", " six "]})))
+    assert item.wrong_answers == ("five", "six")

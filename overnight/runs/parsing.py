@@ -1,0 +1,108 @@
+"""The parse step: from the journal to predictions.
+
+Rows come in the order of the plan, not in that of arrival, so that a resumed run has the same table as one that
+was never stopped.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from overnight.errors import StoreError
+from overnight.ids import custom_id, temperature_label
+from overnight.planning.plan import Plan
+from overnight.planning.trials import Trial
+from overnight.records import Arm, Item
+from overnight.runs.tables import PREDICTION_COLUMNS, cell, table_writer
+from overnight.store.journal import is_done
+from overnight.store.run_folder import TrialFolder
+
+
+def write_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> int:
+    """Write ``predictions.csv``, one row a draw, failed ones included; return the number of rows.
+
+    Raises:
+        StoreError: a draw of the plan has no row in the journal, or the journal is damaged.
+    """
+    offsets = _effective_rows(folder.journal)
+    planned = list(planned_draws(plan, trial))
+    if missing := [name for name, *_ in planned if name not in offsets]:
+        raise StoreError(
+            f"{folder.journal}: {len(missing)} of {len(planned)} draws are missing, the first is {missing[0]}; "
+            "run the poll step to its end first"
+        )
+    with (
+        folder.journal.open("rb") as journal,
+        table_writer(folder.predictions, PREDICTION_COLUMNS) as table,
+    ):
+        for name, item, arm, sample_index in planned:
+            row = _row_at(journal, offsets[name])
+            if row.get("trial") != trial.slug:
+                raise StoreError(
+                    f"{folder.journal}: the row of {name} is of trial {row.get('trial')}, wanted {trial.slug}; "
+                    "restore the file"
+                )
+            prompt, completion = row["prompt_tokens"], row["completion_tokens"]
+            table.writerow(
+                [
+                    name,
+                    item.dataset,
+                    item.item_id,
+                    arm.condition.value,
+                    temperature_label(arm.temperature),
+                    sample_index,
+                    item.type.value,
+                    row["request_id"],
+                    row["finish_reason"],
+                    row["text"],
+                    prompt,
+                    completion,
+                    None if prompt is None or completion is None else prompt + completion,
+                    cell(row.get("mean_logprob")),
+                ]
+            )
+    return len(planned)
+
+
+def planned_draws(plan: Plan, trial: Trial) -> Iterator[tuple[str, Item, Arm, int]]:
+    """Yield custom id, item, arm and sample index of every draw of a trial, in the order of its tables."""
+    for item in plan.items:
+        for arm in trial.arms(plan.conditions):
+            for index in range(trial.draws(arm.temperature)):
+                name = custom_id(item.key, arm.condition.value, arm.temperature, index, item.type.value)
+                yield name, item, arm, index
+
+
+def _effective_rows(path: Path) -> dict[str, int]:
+    """Return where the row that counts of each draw begins: the answer, or else the last failure."""
+    offsets: dict[str, int] = {}
+    answered: set[str] = set()
+    if not path.exists():
+        return offsets
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            row = _parsed(line, path)
+            if row["custom_id"] not in answered:
+                offsets[row["custom_id"]] = offset
+                if is_done(row):
+                    answered.add(row["custom_id"])
+            offset += len(line)
+    return offsets
+
+
+def _row_at(file: BinaryIO, offset: int) -> dict[str, Any]:
+    file.seek(offset)
+    return _parsed(file.readline(), Path(file.name))
+
+
+def _parsed(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        row["custom_id"], row["status"]
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{path}: a line is not a journal row; restore the file") from None
+    return row
