@@ -22,6 +22,7 @@ from overnight.runs.opening import (
     load_spec,
     override_rows,
 )
+from overnight.runs.predicting import predict_run
 from overnight.spec.overrides import Overrides
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import validate
@@ -86,7 +87,8 @@ def run_sweep(
         create_run(sweep.spec, options)
         options = options.model_copy(update={"resume": True})
     spec = sweep.spec
-    print_plan(console, load_plan(folder, spec))
+    plan = load_plan(folder, spec)
+    print_plan(console, plan, predict_run(plan, spec.execution))
     if plan_only:
         console.print(f"planned in {folder.path}; run it with `overnight resume {folder.run_id}`")
         return

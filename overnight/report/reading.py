@@ -83,6 +83,7 @@ def read_run(folder: RunFolder) -> RunReport:
         detectable=plan.get("smallest_detectable_difference_em") or {},
         trials=_with_questions(trials, items),
         notes=tuple(notes.values()),
+        estimate=manifest.estimate,
     )
 
 

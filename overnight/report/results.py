@@ -12,7 +12,7 @@ from typing import Any
 from overnight.ids import number_label
 from overnight.records import Condition, ItemType
 from overnight.spec.model import EngineKind
-from overnight.store.manifest import BlockRecord, TrialCounts, TrialState
+from overnight.store.manifest import BlockRecord, EstimateRecord, TrialCounts, TrialState
 
 ALPHA = 0.05  # a comparison with a smaller q-value is called shown
 
@@ -309,6 +309,7 @@ class RunReport:
     detectable: Mapping[str, float | None]  # by item type: smallest difference in exact match
     trials: tuple[TrialReport, ...]
     notes: tuple[str, ...]  # files of the run that could not be read
+    estimate: EstimateRecord | None = None  # None: the run is older than predictions
 
     @property
     def n_items(self) -> int:
