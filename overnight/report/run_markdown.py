@@ -5,15 +5,15 @@ from itertools import chain
 
 from overnight.ids import number_label
 from overnight.records import Condition, ItemType
+from overnight.report.comparisons import MetricRow
 from overnight.report.markdown import banner, items_table, speed, table
-from overnight.report.results import MetricRow, RunReport, TrialReport
+from overnight.report.results import TRUNCATED_TOO_OFTEN, RunReport, TrialReport
 from overnight.report.text import cell
 from overnight.report.verdict import verdict
 from overnight.report.wording import (
     ARROW,
     HOW_TO_READ,
     NOT_AVAILABLE,
-    TRUNCATED_TOO_OFTEN,
     change,
     confidence,
     count,

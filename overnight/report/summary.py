@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from overnight.ids import temperature_label
-from overnight.report.results import Cell, MetricRow, RunReport, TrialReport
+from overnight.report.comparisons import Cell, MetricRow
+from overnight.report.results import RunReport, TrialReport
 from overnight.store.files import atomic_writer
 
 COLUMNS = (
@@ -70,7 +71,9 @@ def _rows(trial: TrialReport) -> Iterator[dict[str, object]]:
 
 
 def _numbers(cell: Cell, row: MetricRow) -> dict[str, object]:
-    numbers: dict[str, object] = {name: getattr(row, name) for name in MetricRow.__slots__}
+    numbers: dict[str, object] = {
+        name: getattr(row, name) for name in MetricRow.__slots__ if name != "extras"
+    }
     numbers |= {"temperature": temperature_label(cell.temperature), "type": cell.type.value}
     if row.metric == "em" and cell.mcnemar:
         test = cell.mcnemar

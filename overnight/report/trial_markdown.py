@@ -5,22 +5,13 @@ from itertools import chain
 
 from overnight.ids import number_label
 from overnight.records import FinishReason
+from overnight.report.comparisons import Cell, McNemarRow, MetricRow
 from overnight.report.markdown import banner, items_table, speed, table
-from overnight.report.results import (
-    Cell,
-    Example,
-    Excerpt,
-    McNemarRow,
-    MetricRow,
-    Reply,
-    RunReport,
-    TrialReport,
-)
+from overnight.report.results import TRUNCATED_TOO_OFTEN, Example, Excerpt, Reply, RunReport, TrialReport
 from overnight.report.text import cell
 from overnight.report.wording import (
     HOW_TO_READ,
     NOT_AVAILABLE,
-    TRUNCATED_TOO_OFTEN,
     confidence,
     count,
     hypothetical,
