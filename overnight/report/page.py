@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,9 @@ def run_page(run: RunReport) -> str:
         explorer=explorer(run),
         prompts=_prompts(run),
         temperatures=sorted({example.temperature for trial in run.trials for example in trial.examples}),
+        cut=[(trial, arm) for trial in run.trials for arm in trial.truncated_too_often()],
         too_often=TRUNCATED_TOO_OFTEN,
+        breakable=_breakable,
         heading=wording.trial_heading(run),
         prices=next((wording.hypothetical(trial.costs.pricing) for trial in run.trials if trial.costs), ""),
         number_label=number_label,
@@ -97,6 +100,12 @@ def _prompts(run: RunReport) -> list[tuple[PromptText, list[str]]]:
         for prompt in trial.prompts:
             found.setdefault((prompt.condition, prompt.sha256), (prompt, []))[1].append(trial.label)
     return list(found.values())
+
+
+def _breakable(label: str) -> Markup:
+    """Return a name that may go on in the next line after an underscore or a hyphen."""
+    parts = re.split("(?<=[_-])", visible(label))
+    return Markup("<wbr>").join(parts)
 
 
 def _digest(script: str) -> str:
