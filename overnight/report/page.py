@@ -15,7 +15,9 @@ from overnight.records import Condition
 from overnight.report import wording
 from overnight.report.explorer import explorer
 from overnight.report.forest import ACCURACY, CONDUCT, axis_limit, panels
-from overnight.report.results import TRUNCATED_TOO_OFTEN, Outcome, PromptText, RunReport
+from overnight.report.results import TRUNCATED_TOO_OFTEN, Outcome, PromptText, RunReport, TrialReport
+from overnight.report.sheets.collecting import analysis_sheets, significance_sheets
+from overnight.report.sheets.sheet import Sheet
 from overnight.report.text import visible
 from overnight.report.verdict import verdict
 
@@ -55,6 +57,7 @@ def run_page(run: RunReport) -> str:
         other_limit=axis_limit(others),
         outcomes=_OUTCOMES,
         explorer=explorer(run),
+        more=_more(run),
         prompts=_prompts(run),
         temperatures=sorted({example.temperature for trial in run.trials for example in trial.examples}),
         cut=[(trial, arm) for trial in run.trials for arm in trial.truncated_too_often()],
@@ -90,6 +93,17 @@ def _groups(run: RunReport) -> list[_Group]:
         columns += ["q"] if any(row.q_value is not None for row in own) else []
         columns += ["b", "c", "odds ratio"] if metric == "em" else []
         found.append(_Group(metric, wording.metric_name(metric), tuple(columns)))
+    return found
+
+
+def _more(run: RunReport) -> list[tuple[TrialReport, list[tuple[str, list[Sheet]]]]]:
+    """Return the trials that have further analyses, with theirs."""
+    found = []
+    for trial in run.trials:
+        own = significance_sheets(trial)
+        parts = [*([("Significance", own)] if own else []), *analysis_sheets(trial)]
+        if parts:
+            found.append((trial, parts))
     return found
 
 

@@ -22,6 +22,7 @@ from overnight.report.results import (
     TokenSums,
     TrialReport,
 )
+from overnight.report.sheets.collecting import NAMES as ANALYSES
 from overnight.report.significance import read_significance
 from overnight.report.tallies import Draws, excerpt, score_datasets, tally_draws
 from overnight.report.telemetry import read_telemetry
@@ -35,15 +36,6 @@ EXAMPLES_PER_RUN = (
     8000  # the page decodes them one trial at a time; its size in bytes is bounded by `explorer`
 )
 _FEWEST_EXAMPLES = 10
-_ANALYSES = (
-    "selective_risk",
-    "subgroups",
-    "power_analysis",
-    "mixed_models",
-    "unsupported_sensitivity",
-    "cost_effectiveness",
-    "squad",
-)
 
 T = TypeVar("T")
 
@@ -187,7 +179,7 @@ def _read_trial(
 
 def _analyses(folder: TrialFolder, missing: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Return the analyses that were made; one that was not made is no fault, one that is damaged is named."""
-    paths = {name: folder.results / f"{name}.json" for name in _ANALYSES}
+    paths = {name: folder.results / f"{name}.json" for name in ANALYSES}
     found = {
         name: _attempt(partial(_read_mapping, path), None, path, missing)
         for name, path in paths.items()

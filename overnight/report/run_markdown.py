@@ -23,13 +23,12 @@ from overnight.report.wording import (
     moment,
     percent,
     setting,
-    trial_heading,
     where_rows,
     why_unfinished,
 )
 
 _OPEN_ONLY = ("abstain_rate", "false_answer_rate", "unsupported_rate")
-_COMPARED = tuple((kind, metric) for metric in ("em", "f1") for kind in ItemType)
+_COMPARED = tuple((kind, metric) for kind in ItemType for metric in ("em", "f1"))
 
 
 def run_markdown(run: RunReport) -> str:
@@ -56,11 +55,12 @@ def _all_trials(run: RunReport) -> Iterator[str]:
         yield "No trial has been compared yet."
         return
     yield table(
-        [trial_heading(run), "model", "T", *(f"{metric_name(m)}, {kind.value}" for kind, m in _COMPARED)],
+        ["trial", "model", "prompt set", "T", *(f"{metric_name(m)}, {kind.value}" for kind, m in _COMPARED)],
         [
             [
                 trial.label,
                 trial.model,
+                trial.prompt_set,
                 number_label(temperature),
                 *(change(_comparison(trial, temperature, kind, metric)) for kind, metric in _COMPARED),
             ]

@@ -1,7 +1,7 @@
 """Numbers and settings in words: the same ones in Markdown, on the page and in the figures."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ METRIC_NAMES = {
 NOT_AVAILABLE = "n/a"
 _CHARS_OF_A_DIGEST = 12
 _GIB = 1 << 30
+_SMALL_USD = 0.001
 
 DRY_RUN = (
     "DRY RUN: no model was loaded. The answers are synthetic, so every number below says something about "
@@ -93,8 +94,12 @@ def count(value: int | None) -> str:
 
 
 def usd(value: float | None) -> str:
-    """Return an amount in US dollars, or nothing where there is none."""
-    return "" if value is None else f"${value:,.4f}"
+    """Return an amount in US dollars, a small one with two significant digits, or nothing for none."""
+    if value is None:
+        return ""
+    size = abs(value)
+    digits = significant(size, 2) if 0 < size < _SMALL_USD else f"{size:,.4f}"
+    return f"{MINUS if value < 0 else ''}${digits}"
 
 
 def moment(value: datetime | None) -> str:
@@ -162,6 +167,11 @@ def tick(difference: float) -> str:
 def place(difference: float, limit: float) -> str:
     """Return where a difference stands on an axis from 20 to 400 units whose ends are ``limit``."""
     return f"{210 + 190 * difference / limit:.1f}"
+
+
+def plotted(points: Sequence[tuple[float, float]]) -> str:
+    """Return where points in [0, 1] stand in a box of 370 by 200 units whose corner is at 40, 10."""
+    return " ".join(f"{40 + 370 * x:.1f},{210 - 200 * y:.1f}" for x, y in points)
 
 
 def polyline(series: Series) -> str:
