@@ -1,6 +1,7 @@
 """The steps of one trial as tasks: each a unit that somebody may want to look at, or do again."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from prefect import task
@@ -11,9 +12,10 @@ from overnight.planning.trials import Trial
 from overnight.runs.building import build_requests
 from overnight.runs.costing import write_costs
 from overnight.runs.generating import generate
+from overnight.runs.measuring import begin_stretch, note_rate
 from overnight.runs.opening import load_plan, load_spec
 from overnight.runs.tables import write_predictions, write_scores
-from overnight.runs.trials import connect, note_generated
+from overnight.runs.trials import connect, host_settings, note_generated, note_interrupted
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
@@ -49,9 +51,18 @@ def generate_draws(work: TrialWork) -> int:
 async def _generate(work: TrialWork) -> int:
     execution = work.spec.execution
     engine = connect(work.folder, work.block, execution)
-    async with progress_artifact(work.trial.slug):
-        generated = await generate(work.folder, work.plan, work.block, work.trial, engine, execution)
-    note_generated(work.folder, work.block, work.trial.slug, generated)
+    slug = work.trial.slug
+    stretch = begin_stretch(work.folder, slug)
+    try:
+        async with progress_artifact(slug):
+            generated = await generate(work.folder, work.plan, work.block, work.trial, engine, execution)
+    except BaseException:
+        with contextlib.suppress(OSError):  # a full disk has its own error, which is on its way
+            note_interrupted(work.folder, slug, *stretch.so_far())
+        raise
+    note_generated(work.folder, work.block, slug, generated, stretch.so_far()[1])
+    settings = host_settings(work.block, Path(), execution)
+    note_rate(work.folder, work.plan, work.block, work.trial, stretch, settings, generated.inference_s)
     return generated.n_sent
 
 
@@ -70,6 +81,12 @@ def score(work: TrialWork) -> int:
 
 @task(name="costs", cache_policy=NO_CACHE, persist_result=False)
 def sum_costs(work: TrialWork) -> None:
-    """Add up tokens and seconds."""
-    timings = read_manifest(work.folder).trials[work.trial.slug].timings
-    write_costs(work.folder.trial(work.trial.slug), work.spec.execution.pricing, timings.inference_s)
+    """Add up tokens, seconds and joules."""
+    record = read_manifest(work.folder).trials[work.trial.slug]
+    write_costs(
+        work.folder.trial(work.trial.slug),
+        work.spec.execution.pricing,
+        record.timings.inference_s,
+        model=work.trial.model.name,
+        energy=record.energy,
+    )

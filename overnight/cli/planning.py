@@ -8,9 +8,13 @@ from rich.table import Table
 from overnight.cli.console import console
 from overnight.cli.sweep_options import LoadedSweep
 from overnight.datasets.freezing import load_items, prepare_items
+from overnight.planning.estimate import Estimate
 from overnight.planning.plan import Plan, make_plan, plan_record
 from overnight.runs.opening import dataset_names
+from overnight.runs.predicting import Prediction, predict_run
 from overnight.spec.prompt_sweep import PromptSweepSpec
+
+_SECONDS_PER_MINUTE = 60
 
 
 def plan_of(spec: PromptSweepSpec) -> Plan:
@@ -20,12 +24,13 @@ def plan_of(spec: PromptSweepSpec) -> Plan:
 
 
 def show_plan(spec: PromptSweepSpec, *, as_json: bool) -> None:
-    """Print the plan of a sweep."""
+    """Print the plan of a sweep, and what it will take where this machine has measured its models."""
     plan = plan_of(spec)
+    prediction = predict_run(plan, spec.execution)
     if as_json:
-        print(json.dumps(plan_record(plan), indent=2))  # noqa: T201 - the terminal is our output
+        print(json.dumps(plan_record(plan, prediction.as_row()), indent=2))  # noqa: T201 - the terminal is our output
     else:
-        print_plan(console(), plan)
+        print_plan(console(), plan, prediction)
 
 
 def show_valid(sweep: LoadedSweep) -> None:
@@ -37,13 +42,15 @@ def show_valid(sweep: LoadedSweep) -> None:
     )
 
 
-def print_plan(out: Console, plan: Plan) -> None:
-    """Print trials, requests, disk and the smallest difference that so many items can show."""
+def print_plan(out: Console, plan: Plan, prediction: Prediction | None = None) -> None:
+    """Print trials, requests, tokens, minutes, disk and the smallest difference that so many items can show."""
     table = Table(box=None, pad_edge=False)
-    for title in ("trial", "model", "prompt set", "temperatures", "top_p", "top_k", "max tokens", "requests"):
-        table.add_column(title, no_wrap=True, justify="right" if title == "requests" else "left")
+    numbers = ("requests", "tokens", "minutes", "MB")
+    for title in ("trial", "model", "prompt set", "temperatures", "top_p", "top_k", "max tokens", *numbers):
+        table.add_column(title, no_wrap=True, justify="right" if title in numbers else "left")
     for trial in plan.trials:
         limits = trial.max_new_tokens
+        part = prediction.trials[trial.slug] if prediction else Estimate()
         table.add_row(
             trial.fingerprint[:8],
             trial.model.name,
@@ -53,22 +60,58 @@ def print_plan(out: Console, plan: Plan) -> None:
             str(trial.top_k),
             f"{limits.closed}/{limits.open}",
             str(plan.requests_per_trial[trial.slug]),
+            _tokens(part) or "unknown",
+            _minutes(part) or "unknown",
+            f"{plan.bytes_per_trial[trial.slug] / 1e6:.1f}",
         )
     out.print(table)
-    record = plan_record(plan)
-    out.print(
+    for line in (
         f"{len(plan.items)} items, {plan.n_requests} requests, {len(plan.blocks)} model loads, "
         f"up to {plan.bytes_on_disk / 1e6:.1f} MB on disk",
-        highlight=False,
-    )
+        *(_prediction_lines(prediction) if prediction else ()),
+        *_detectable_lines(plan),
+    ):
+        out.print(line, highlight=False, soft_wrap=True)
+
+
+def _prediction_lines(prediction: Prediction) -> list[str]:
+    run = prediction.run
+    if run.seconds is None:
+        return [f"minutes: unknown: {run.undefined_because}"]
+    lines = [
+        f"minutes: {_minutes(run)}, loading included; {_tokens(run)} tokens (nine nights of ten, from "
+        f"{run.n_measurements} measured stretches on this machine, by {run.method})"
+    ]
+    n_shared = sum(work.n_shared for work in prediction.work.values())
+    if n_shared:
+        lines.append(f"{n_shared} requests stand in an earlier trial too and are answered from the cache")
+    return [*lines, *prediction.notes]
+
+
+def _minutes(part: Estimate) -> str | None:
+    if part.seconds is None or part.low_s is None or part.high_s is None:
+        return None
+    middle, low, high = (value / _SECONDS_PER_MINUTE for value in (part.seconds, part.low_s, part.high_s))
+    return f"{middle:,.1f} ({low:,.1f} to {high:,.1f})"
+
+
+def _tokens(part: Estimate) -> str | None:
+    if part.prompt_tokens is None or part.completion_tokens is None:
+        return None
+    return f"{part.prompt_tokens + part.completion_tokens:,}"
+
+
+def _detectable_lines(plan: Plan) -> list[str]:
+    record = plan_record(plan)
+    needed = ", ".join(f"{n:,} for {100 * float(size):g}" for size, n in record["required_items_em"].items())
+    lines = []
     for kind, difference in record["smallest_detectable_difference_em"].items():
         n_items = sum(item.type.value == kind for item in plan.items)
         shown = (
             "no difference can be shown" if difference is None else f"{100 * difference:.0f} points or more"
         )
-        out.print(
+        lines.append(
             f"smallest difference in exact match that {n_items} {kind}-book items can show: {shown} "
-            "(80 % power at 5 %, if the arms differ on a fifth of the items)",
-            highlight=False,
-            soft_wrap=True,
+            "(80 % power at 5 %, if the arms differ on a fifth of the items)"
         )
+    return [*lines, f"items of one type that would be needed, by the points to show: {needed}"]

@@ -1,5 +1,6 @@
 """The plan: which model is loaded when, what is asked of it, and what that will take."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from overnight.prompting.messages import messages
 from overnight.records import Condition, Item, ItemType
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
-from overnight.stats.power import smallest_detectable_difference_binary
+from overnight.stats.power import required_pairs, smallest_detectable_difference_binary
 
 _BYTES_PER_ROW = 2500  # journal, prediction, score and request of one draw, beyond its prompt
 _ROUND_CONTEXT_TO = 256
@@ -19,6 +20,7 @@ _BYTES_PER_TOKEN = 2  # of prompt text; English has about four
 _TEMPLATE_TOKENS = 64
 # The share of items on which two prompts differ, where nothing is known yet.
 _ASSUMED_DISCORDANT_SHARE = 0.2
+TARGET_DIFFERENCES = (0.02, 0.05, 0.10)  # for which the items that would be needed are said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Plan:
     parts: tuple[Part, ...]
     conditions: tuple[Condition, ...]
     requests_per_trial: dict[str, int]
-    bytes_on_disk: int
+    bytes_per_trial: dict[str, int]  # on disk, at most
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -55,6 +57,11 @@ class Plan:
     def n_requests(self) -> int:
         """Requests over all trials."""
         return sum(self.requests_per_trial.values())
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes over all trials, at most."""
+        return sum(self.bytes_per_trial.values())
 
 
 def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
@@ -88,10 +95,10 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
         ),
         conditions=execution.conditions,
         requests_per_trial=requests,
-        bytes_on_disk=sum(
-            requests[trial.slug] * (_BYTES_PER_ROW + _longest_prompt_bytes([trial], items))
+        bytes_per_trial={
+            trial.slug: requests[trial.slug] * (_BYTES_PER_ROW + _longest_prompt_bytes([trial], items))
             for trial in trials
-        ),
+        },
     )
 
 
@@ -104,6 +111,15 @@ def smallest_detectable(items: Sequence[Item]) -> dict[str, float | None]:
     return {kind: _detectable(n) for kind, n in sizes.items() if n}
 
 
+def required_items() -> dict[str, int]:
+    """Return how many items of one type show a difference in exact match of 2, 5 and 10 points.
+
+    At 5 % and 80 % power, if the arms differ on a fifth of the items.
+    """
+    sd = math.sqrt(_ASSUMED_DISCORDANT_SHARE)
+    return {repr(target): required_pairs(sd, target) for target in TARGET_DIFFERENCES}
+
+
 def _detectable(n: int) -> float | None:
     try:
         return smallest_detectable_difference_binary(n, _ASSUMED_DISCORDANT_SHARE)
@@ -111,8 +127,13 @@ def _detectable(n: int) -> float | None:
         return None
 
 
-def plan_record(plan: Plan) -> dict[str, Any]:
-    """Return ``plan.json``; what is not known before the run is null."""
+def plan_record(plan: Plan, predicted: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return ``plan.json``; what is not known before the run is null.
+
+    Args:
+        plan: what is going to run.
+        predicted: seconds and tokens, with intervals, where somebody has predicted them.
+    """
     return {
         "schema_version": 1,
         "fingerprint": plan.fingerprint,
@@ -121,7 +142,9 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "n_loads": len(plan.blocks),
         "conditions": [condition.value for condition in plan.conditions],
         "predicted_bytes_on_disk": plan.bytes_on_disk,
+        "predicted": predicted,
         "smallest_detectable_difference_em": smallest_detectable(plan.items),
+        "required_items_em": required_items(),
         "parts": {part.name: len(part.items) for part in plan.parts},
         "blocks": [
             {
@@ -132,6 +155,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
                         "slug": trial.slug,
                         "fingerprint": trial.fingerprint,
                         "n_requests": plan.requests_per_trial[trial.slug],
+                        "predicted_bytes_on_disk": plan.bytes_per_trial[trial.slug],
                         **trial.requested(),
                     }
                     for trial in block.trials

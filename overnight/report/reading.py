@@ -86,6 +86,7 @@ def read_run(folder: RunFolder) -> RunReport:
         trials=_with_questions(trials, items),
         notes=tuple(notes.values()),
         telemetry=read_telemetry(folder.path / "telemetry"),
+        estimate=manifest.estimate,
     )
 
 

@@ -14,7 +14,7 @@ from overnight.records import Condition, ItemType
 from overnight.report.comparisons import Cell
 from overnight.report.telemetry import Series
 from overnight.spec.model import EngineKind
-from overnight.store.manifest import BlockRecord, TrialCounts, TrialState
+from overnight.store.manifest import BlockRecord, EstimateRecord, TrialCounts, TrialState
 
 TRUNCATED_TOO_OFTEN = 0.1
 
@@ -280,6 +280,7 @@ class RunReport:
     trials: tuple[TrialReport, ...]
     notes: tuple[str, ...]  # files of the run that could not be read
     telemetry: tuple[Series, ...] = ()
+    estimate: EstimateRecord | None = None  # None: the run is older than predictions
 
     @property
     def n_items(self) -> int:

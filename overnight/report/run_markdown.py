@@ -6,6 +6,7 @@ from itertools import chain
 from overnight.ids import number_label
 from overnight.records import Condition, ItemType
 from overnight.report.comparisons import MetricRow
+from overnight.report.foresight import foresight
 from overnight.report.markdown import banner, items_table, speed, table
 from overnight.report.results import TRUNCATED_TOO_OFTEN, RunReport, TrialReport
 from overnight.report.text import cell
@@ -147,6 +148,8 @@ def _unfinished(run: RunReport) -> Iterator[str]:
 
 def _how_it_was_run(run: RunReport) -> Iterator[str]:
     yield "## How it was run"
+    if line := foresight(run.estimate):
+        yield cell(line, limit=1000)
     yield table(
         ["model", "loads", "restarts", "last load, s"],
         [

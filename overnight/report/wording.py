@@ -134,8 +134,13 @@ def hypothetical(pricing: Mapping[str, Any]) -> str:
     return (
         "The price is hypothetical: what a hosted service would ask for the same tokens at "
         f"${pricing['input_per_million']:g} per million prompt tokens and "
-        f"${pricing['output_per_million']:g} per million completion tokens. Nothing was paid."
+        f"${pricing['output_per_million']:g} per million completion tokens"
+        f"{_discount(pricing.get('batch_discount'))}. Nothing was paid."
     )
+
+
+def _discount(multiplier: float | None) -> str:
+    return "" if multiplier in (None, 1) else f", times {multiplier:g} for batches"
 
 
 def verdict_of(reply: Reply) -> str:

@@ -1,5 +1,8 @@
 """How blocks and runs end, in the manifest."""
 
+import os
+from pathlib import Path
+
 from overnight.engines.host import HostState
 from overnight.errors import OvernightError
 from overnight.planning.plan import ModelBlock, Plan
@@ -8,6 +11,7 @@ from overnight.runs.generating import count_draws
 from overnight.runs.trials import end_trial
 from overnight.spec.steps import Step, StepRange
 from overnight.store.manifest import (
+    EstimateRecord,
     RunManifest,
     TrialCounts,
     TrialState,
@@ -72,8 +76,35 @@ def scored_trials(folder: RunFolder, plan: Plan) -> list[str]:
 
 def end_run(folder: RunFolder, state: TrialState, error: str | None = None) -> None:
     """Say how a run ended."""
-    update_manifest(folder, lambda m: m.model_copy(update={"state": state, "error": error}))
+
+    def change(manifest: RunManifest) -> RunManifest:
+        estimate = manifest.estimate and measured_estimate(folder, manifest, manifest.estimate)
+        return manifest.model_copy(update={"state": state, "error": error, "estimate": estimate})
+
+    update_manifest(folder, change)
     folder.stop_request.unlink(missing_ok=True)
+
+
+def measured_estimate(folder: RunFolder, manifest: RunManifest, before: EstimateRecord) -> EstimateRecord:
+    """Return what was predicted beside what it took: seconds of loading and of inference, bytes on disk."""
+    loads = [block.load_s for block in manifest.blocks.values() if block.load_s is not None]
+    inference = [t.timings.inference_s for t in manifest.trials.values() if t.timings.inference_s is not None]
+    n_bytes = sum(entry.st_size for entry in map(_entry, folder.path.rglob("*")) if entry is not None)
+    return before.model_copy(
+        update={
+            "measured_s": round(sum(loads) + sum(inference), 3) if inference else None,
+            "measured_bytes": n_bytes,
+            "n_done": sum(trial.counts.done for trial in manifest.trials.values()),
+        }
+    )
+
+
+def _entry(path: Path) -> os.stat_result | None:
+    """Return what the system says of a file; None for a folder, and for a file that has just gone."""
+    try:
+        return path.stat() if path.is_file() else None
+    except OSError:
+        return None
 
 
 def seal_reports(folder: RunFolder) -> None:

@@ -14,6 +14,7 @@ from overnight.datasets.freezing import load_items, prepare_items
 from overnight.errors import UsageError
 from overnight.ids import new_run_id
 from overnight.planning.plan import Plan, make_plan, plan_record
+from overnight.runs.predicting import predict_run
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
@@ -21,6 +22,7 @@ from overnight.spec.run_options import RunOptions
 from overnight.store.files import read_json, remove_scratch, require_writable, write_json, write_text
 from overnight.store.manifest import (
     BlockRecord,
+    EstimateRecord,
     RunManifest,
     TrialRecord,
     broken_seals,
@@ -86,7 +88,8 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
     with _left_whole_or_not_at_all(folder.path):
         for name in names:
             write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
-        write_json(folder.plan, plan_record(plan))
+        predicted = predict_run(plan, spec.execution)
+        write_json(folder.plan, plan_record(plan, predicted.as_row()))
         write_text(folder.effective_config, config_text(spec))
         write_json(folder.overrides, list(options.overrides))
         now = datetime.now(UTC)
@@ -116,6 +119,14 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
                     trial.slug: TrialRecord(fingerprint=trial.fingerprint, requested=trial.requested())
                     for trial in plan.trials
                 },
+                estimate=EstimateRecord(
+                    predicted_s=predicted.run.seconds,
+                    low_s=predicted.run.low_s,
+                    high_s=predicted.run.high_s,
+                    predicted_bytes=plan.bytes_on_disk,
+                    n_requests=plan.n_requests,
+                    undefined_because=predicted.run.undefined_because,
+                ),
             ),
         )
     return folder
@@ -151,7 +162,9 @@ def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dic
             "restore it, or start a new run"
         )
     plan = load_plan(folder, spec)
-    write_json(folder.plan, plan_record(plan))
+    # The prediction is that of the evening: what the run itself has taught since is no prediction of it.
+    predicted = read_json(folder.plan).get("predicted") if folder.plan.is_file() else None
+    write_json(folder.plan, plan_record(plan, predicted))
     write_text(folder.effective_config, config_text(spec))
     remove_scratch(folder.path)
     known = read_json(folder.overrides) if folder.overrides.is_file() else []

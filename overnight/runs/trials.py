@@ -15,6 +15,7 @@ from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Execution
 from overnight.store.manifest import (
     Artifact,
+    Energy,
     RunManifest,
     TrialCounts,
     TrialState,
@@ -84,20 +85,39 @@ def begin_trial(folder: RunFolder, slug: str) -> None:
     )
 
 
-def note_generated(folder: RunFolder, block: ModelBlock, slug: str, generated: Generated) -> None:
+def note_generated(
+    folder: RunFolder, block: ModelBlock, slug: str, generated: Generated, energy: Energy | None = None
+) -> None:
     """Say in the manifest what was generated, and with what; nothing new where no request was sent."""
     if not generated.n_sent:
         return
     effective = _effective(folder, block)
 
     def change(manifest: RunManifest) -> RunManifest:
-        timings = manifest.trials[slug].timings
+        record = manifest.trials[slug]
+        timings = record.timings
         inference_s = round((timings.inference_s or 0.0) + generated.inference_s, 3)
         return manifest.with_trial(
             slug,
             counts=generated.counts,
             effective=effective,
             timings=timings.model_copy(update={"inference_s": inference_s}),
+            energy=energy.plus(record.energy) if energy else record.energy,
+        )
+
+    update_manifest(folder, change)
+
+
+def note_interrupted(folder: RunFolder, slug: str, inference_s: float, energy: Energy) -> None:
+    """Say in the manifest how long a stretch took that was stopped or that failed, and what it used."""
+
+    def change(manifest: RunManifest) -> RunManifest:
+        record = manifest.trials[slug]
+        seconds = round((record.timings.inference_s or 0.0) + inference_s, 3)
+        return manifest.with_trial(
+            slug,
+            timings=record.timings.model_copy(update={"inference_s": seconds}),
+            energy=energy.plus(record.energy),
         )
 
     update_manifest(folder, change)

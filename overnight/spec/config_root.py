@@ -46,16 +46,12 @@ class ConfigRoot:
 
     def prompt_set(self, name: str) -> PromptSet:
         """Return the prompt set of that name with the texts of its two files."""
-        path, value = self._read("prompts", name)
-        value.setdefault("name", path.stem)
-        for arm in ("control", "treatment"):
-            file = value.get(arm)
-            if not isinstance(file, str):
-                raise UsageError(f"{path}: {arm}: found {file!r}, wanted the name of a text file")
-            value[arm] = _prompt_text(path.parent / expanded_text(file), f"the {arm} prompt of {name!r}")
-        spec = validate(PromptSet, value, path)
-        _same_name(spec.name, path)
-        return spec
+        return _prompt_set(*self._read("prompts", name))
+
+    @staticmethod
+    def prompt_set_of(path: Path) -> PromptSet:
+        """Return the prompt set that a file describes, wherever it lies."""
+        return _prompt_set(path, read_mapping(path, "a prompt set"))
 
     def dataset(self, name: str) -> DatasetSpec:
         """Return the dataset of that name; a relative path starts at its file."""
@@ -102,6 +98,18 @@ def find_sweep(argument: str) -> Path:
     raise UsageError(
         f"{argument}: no such file; give a path, or the name of a shipped sweep: {', '.join(names)}"
     )
+
+
+def _prompt_set(path: Path, value: dict[str, object]) -> PromptSet:
+    name = value.setdefault("name", path.stem)
+    for arm in ("control", "treatment"):
+        file = value.get(arm)
+        if not isinstance(file, str):
+            raise UsageError(f"{path}: {arm}: found {file!r}, wanted the name of a text file")
+        value[arm] = _prompt_text(path.parent / expanded_text(file), f"the {arm} prompt of {name!r}")
+    spec = validate(PromptSet, value, path)
+    _same_name(spec.name, path)
+    return spec
 
 
 def _prompt_text(path: Path, what: str) -> str:

@@ -14,6 +14,10 @@ class PromptSet(Spec):
     description: str = ""
     control: str = Field(description="system prompt of the control arm")
     treatment: str = Field(description="system prompt of the treatment arm")
+    matches_length_of: Name | None = Field(
+        default=None,
+        description="the prompt set whose treatment this one's is as long as; checked by audit-prompts",
+    )
 
     def text(self, condition: Condition) -> str:
         """Return the system prompt of one arm."""

@@ -13,6 +13,7 @@ from overnight.records import Condition
 from overnight.spec.base import Name, Spec
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import ModelSpec
+from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
 from overnight.spec.prompt_set import PromptSet
 
 
@@ -106,10 +107,26 @@ class StatisticsSpec(Spec):
 
 
 class PricingSpec(Spec):
-    """Prices of the same tokens at a hosted service, in USD per million tokens; for comparison only."""
+    """Prices of the same tokens at a hosted service, for comparison only; and the tariff of this machine."""
 
-    input_per_million: float = Field(default=0.15, ge=0)
-    output_per_million: float = Field(default=0.60, ge=0)
+    input_per_million: Price = Field(default=0.15, description="USD, of a model that the table does not have")
+    output_per_million: Price = Field(
+        default=0.60, description="USD, of a model that the table does not have"
+    )
+    batch_discount: Discount = Field(default=1.0, description="multiplier of both prices; 0.5 halves them")
+    provider: Name | None = Field(default=None, description="whose prices these are")
+    table: dict[str, HostedPrice] = Field(default={}, description="prices by the name of the model")
+    local: LocalTariff = LocalTariff()
+
+    def rates(self, model: str | None) -> Rates:
+        """Return what a model's tokens cost: its row of the table, or the two prices for all others."""
+        row = self.table.get(model) if model is not None else None
+        if row is None:
+            return Rates(
+                self.input_per_million, self.output_per_million, self.batch_discount, is_from_table=False
+            )
+        discount = self.batch_discount if row.batch_discount is None else row.batch_discount
+        return Rates(row.input_per_mtok, row.output_per_mtok, discount, is_from_table=True)
 
 
 class PromptSweepExperiment(Spec):

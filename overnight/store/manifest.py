@@ -54,6 +54,35 @@ class Timings(Spec):
     inference_s: float | None = None  # summed over resumed stretches
 
 
+class Energy(Spec):
+    """What the GPUs used while a trial generated: whole devices, whoever used them."""
+
+    joules: float | None = None  # summed over resumed stretches
+    undefined_because: str | None = None
+
+    def plus(self, other: "Energy | None") -> "Energy":
+        """Return the sum of two stretches; unknown where one of them is."""
+        if other is None or self.joules is None:
+            return self
+        if other.joules is None:
+            return other
+        return Energy(joules=round(self.joules + other.joules, 3))
+
+
+class EstimateRecord(Spec):
+    """What a run was predicted to take when it was made, and what it took."""
+
+    predicted_s: float | None = None  # loads and inference
+    low_s: float | None = None
+    high_s: float | None = None
+    measured_s: float | None = None
+    predicted_bytes: int | None = None  # an upper bound
+    measured_bytes: int | None = None  # before the reports
+    n_requests: int = 0  # predicted
+    n_done: int | None = None  # answered when it was measured
+    undefined_because: str | None = None
+
+
 class TrialRecord(Spec):
     """What the manifest says of one trial."""
 
@@ -64,6 +93,7 @@ class TrialRecord(Spec):
     rung_history: tuple[dict[str, Any], ...] = ()
     counts: TrialCounts = TrialCounts()
     timings: Timings = Timings()
+    energy: Energy | None = None
     artifacts: dict[str, Artifact] = {}
     error: str | None = None
 
@@ -95,6 +125,7 @@ class RunManifest(Spec):
     blocks: dict[str, BlockRecord] = {}
     trials: dict[str, TrialRecord] = {}
     artifacts: dict[str, Artifact] = {}
+    estimate: EstimateRecord | None = None
     error: str | None = None
 
     def with_trial(self, slug: str, **changes: Any) -> "RunManifest":

@@ -27,6 +27,16 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+def machine_identity() -> dict[str, Any]:
+    """Return what makes two machines equally fast: processor, cores and GPUs by name; nothing that names a host."""
+    found = gpus()
+    return {
+        "cpu": _cpu_name(),
+        "cores": psutil.cpu_count(logical=False),
+        "gpus": None if found is None else [gpu["name"] for gpu in found],
+    }
+
+
 def gpus() -> list[dict[str, Any]] | None:
     """Return the NVIDIA devices that NVML shows, or None where there is no NVML."""
     import pynvml  # noqa: PLC0415 - its import is the driver's business
