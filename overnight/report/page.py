@@ -14,9 +14,11 @@ from overnight.ids import number_label
 from overnight.records import Condition
 from overnight.report import wording
 from overnight.report.explorer import explorer
+from overnight.report.foresight import foresight
 from overnight.report.forest import ACCURACY, CONDUCT, axis_limit, panels
 from overnight.report.results import TRUNCATED_TOO_OFTEN, Outcome, PromptText, RunReport, TrialReport
 from overnight.report.sheets.collecting import analysis_sheets, significance_sheets
+from overnight.report.sheets.prices import local_costs
 from overnight.report.sheets.sheet import Sheet
 from overnight.report.text import visible
 from overnight.report.verdict import verdict
@@ -57,6 +59,8 @@ def run_page(run: RunReport) -> str:
         other_limit=axis_limit(others),
         outcomes=_OUTCOMES,
         explorer=explorer(run),
+        foresight=foresight(run.estimate),
+        local=[sheet for sheet in [local_costs(run.trials)] if sheet],
         more=_more(run),
         prompts=_prompts(run),
         temperatures=sorted({example.temperature for trial in run.trials for example in trial.examples}),

@@ -230,6 +230,7 @@ def _costs(path: Path) -> Costs:
         total=_tokens(value),
         by_condition={Condition(name): _tokens(sums) for name, sums in value["by_condition"].items()},
         pricing=value["pricing"],
+        local=value.get("local"),
     )
 
 

@@ -99,6 +99,7 @@ class Costs:
     total: TokenSums
     by_condition: Mapping[Condition, TokenSums]
     pricing: Mapping[str, Any]
+    local: Mapping[str, Any] | None = None  # seconds, joules and money here; None: an older file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

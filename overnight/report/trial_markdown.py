@@ -8,6 +8,7 @@ from overnight.records import Condition
 from overnight.report.markdown import banner, items_table, missing, sheets_markdown, speed, table
 from overnight.report.results import PromptText, RunReport, TrialReport
 from overnight.report.sheets.collecting import analysis_sheets
+from overnight.report.sheets.prices import local_costs
 from overnight.report.text import cell
 from overnight.report.trial_examples import examples
 from overnight.report.trial_results import results, significance
@@ -231,4 +232,6 @@ def _costs(trial: TrialReport) -> Iterator[str]:
             ],
         )
         yield cell(hypothetical(trial.costs.pricing))
+        if here := local_costs((trial,)):
+            yield from sheets_markdown((here,))
     yield table(["inference, s", "answers per minute", "completion tokens per second"], [speed(trial)])

@@ -1,12 +1,14 @@
 """``cost_effectiveness.json``: what the treatment's tokens cost more, and what is gained for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overnight.ids import number_label
 from overnight.report import wording as w
+from overnight.report.results import TrialReport
 from overnight.report.sheets.sheet import Row, Sheet, bounds
 
+_KWH = 3_600_000  # joules
 _ARMS = ("control", "treatment")
 
 
@@ -68,3 +70,32 @@ def cost_effectiveness(record: Mapping[str, Any]) -> list[Sheet]:
             notes=("Where the interval holds 0 the gain may be none, and its price means little.",),
         ),
     ]
+
+
+def local_costs(trials: Sequence[TrialReport]) -> Sheet | None:
+    """Return what generating cost on this machine, or None where no trial says so."""
+    found = [(trial.label, trial.costs.local) for trial in trials if trial.costs and trial.costs.local]
+    if not found:
+        return None
+    return Sheet(
+        title="What it cost here",
+        head=("trial", "inference, s", "energy, kWh", "source", "cost", "per right answer"),
+        rows=tuple((label, *_local(local)) for label, local in found),
+        n_text=1,
+        notes=(
+            "Measured seconds, and energy that was measured or is assumed from stated watts, times the tariff.",
+        ),
+    )
+
+
+def _local(local: Mapping[str, Any]) -> Row:
+    joules, source = local["energy_j"], local["energy_source"]
+    return (
+        w.decimal(local["inference_s"]) or w.NOT_AVAILABLE,
+        w.significant(joules / _KWH)
+        if joules is not None
+        else w.not_available(local["energy_undefined_because"]),
+        source or w.NOT_AVAILABLE,
+        w.usd(local["usd"]) or w.not_available(local["usd_undefined_because"]),
+        w.usd(local["usd_per_correct"]) or w.NOT_AVAILABLE,
+    )
