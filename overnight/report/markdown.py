@@ -42,11 +42,12 @@ def items_table(run: RunReport) -> str:
     )
 
 
-def sheets_markdown(sheets: Iterable[Sheet], heading: str = "###") -> Iterator[str]:
-    """Yield the blocks of some sheets: title, table, notes."""
+def sheets_markdown(sheets: Iterable[Sheet], under: str = "") -> Iterator[str]:
+    """Yield the blocks of some sheets: the title where it is not that of the section, table, notes."""
     for sheet in sheets:
         if sheet.rows:
-            yield f"{heading} {cell(sheet.title)}"
+            if sheet.title != under:
+                yield f"### {cell(sheet.title)}"
             yield table(sheet.head, sheet.rows)
         yield from (cell(note, limit=2000) for note in sheet.notes)
 

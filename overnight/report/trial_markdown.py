@@ -208,7 +208,7 @@ def _counts(trial: TrialReport) -> Iterator[str]:
 def _analyses(trial: TrialReport) -> Iterator[str]:
     for heading, sheets in analysis_sheets(trial):
         yield f"## {cell(heading)}"
-        yield from sheets_markdown(sheets)
+        yield from sheets_markdown(sheets, under=heading)
 
 
 def _costs(trial: TrialReport) -> Iterator[str]:

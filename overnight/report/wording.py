@@ -175,8 +175,8 @@ def place(difference: float, limit: float) -> str:
 
 
 def plotted(points: Sequence[tuple[float, float]]) -> str:
-    """Return where points in [0, 1] stand in a box of 370 by 200 units whose corner is at 40, 10."""
-    return " ".join(f"{40 + 370 * x:.1f},{210 - 200 * y:.1f}" for x, y in points)
+    """Return where points in [0, 1] stand in a box of 360 by 200 units whose lower left corner is at 40, 226."""
+    return " ".join(f"{40 + 360 * x:.1f},{226 - 200 * y:.1f}" for x, y in points)
 
 
 def polyline(series: Series) -> str:

@@ -31,7 +31,7 @@ _SOURCES: Mapping[str, _Source] = MappingProxyType(
         "subgroups": _Source("Subgroups", subgroups),
         "unsupported_sensitivity": _Source("Unsupported sensitivity", sensitivity),
         "power_analysis": _Source("Power", power),
-        "mixed_models": _Source("Mixed-effects robustness", models),
+        "mixed_models": _Source("All replies in one model", models),
         "cost_effectiveness": _Source("Cost-effectiveness", cost_effectiveness),
     }
 )

@@ -35,7 +35,7 @@ def effect_sizes(trial: TrialReport) -> Sheet | None:
         notes=(
             "Beside the p-value that is adjusted these decide nothing: Hodges-Lehmann is the median of the "
             "averages of pairs of differences, d_z the mean difference over its standard deviation, the "
-            "rank-biserial correlation and the sign statistic run from -1 to 1 with treatment at 1.",
+            "rank-biserial correlation and the sign statistic run from \u22121 to 1 with treatment at 1.",
             *([f"Intervals of the differences: {', '.join(methods)}."] if methods else []),
         ),
     )

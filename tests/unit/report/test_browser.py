@@ -1,3 +1,4 @@
+import html
 import re
 import shutil
 import subprocess
@@ -31,7 +32,7 @@ def page(make_run, trial, questions, better_replies, tmp_path) -> Path:
     return path
 
 
-def opened(page: Path, fragment: str) -> str:
+def opened(page: Path, fragment: str = "") -> str:
     """Return the document as it is after the scripts have run."""
     assert CHROMIUM is not None
     result = subprocess.run(
@@ -84,3 +85,28 @@ def test_the_table_of_trials_is_sorted_by_the_column_that_is_asked_for(page) -> 
         table = document.split('id="table-trials"')[1].split("</table>")[0]
         assert re.findall(r'<th scope="row" class="k">(.*?)</th>', table) == names
         assert table.count(f'aria-sort="{order}"') == 1
+
+
+def test_a_telephone_needs_no_sideways_scroll_however_long_the_words_are(
+    make_run, trial, questions, tmp_path
+) -> None:
+    # 390 pixels are a common telephone; tables scroll in boxes of their own.
+    long_word = "x" * 3000
+    replies = {
+        (item.item_id, arm): (long_word, float(arm is Condition.CONTROL))
+        for item in questions
+        for arm in Condition
+    }
+    folder = make_run([trial("a_long_name_" * 8, replies, error=long_word)], questions)
+    page = tmp_path / "phone.html"
+    # A page in a frame of its parent's origin can be measured by its parent.
+    page.write_text(
+        '<iframe style="width: 390px; height: 5000px; border: 0" '
+        f'srcdoc="{html.escape(run_page(read_run(folder)))}"></iframe><p id="width"></p><script>'
+        'const frame = document.querySelector("iframe"), width = document.getElementById("width");'
+        "const measure = () => { width.textContent = frame.contentDocument.documentElement.scrollWidth };"
+        "frame.onload = () => setTimeout(measure, 500)</script>"
+    )
+    document = opened(page)
+    assert document.endswith("</html>\n")
+    assert re.findall(r'<p id="width">(\d+)</p>', document) == ["390"]
