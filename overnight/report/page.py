@@ -20,6 +20,7 @@ from overnight.report.results import TRUNCATED_TOO_OFTEN, Outcome, PromptText, R
 from overnight.report.sheets.collecting import analysis_sheets, significance_sheets
 from overnight.report.sheets.prices import local_costs
 from overnight.report.sheets.sheet import Sheet
+from overnight.report.sheets.trials import trials_sheets
 from overnight.report.text import visible
 from overnight.report.verdict import verdict
 
@@ -61,6 +62,7 @@ def run_page(run: RunReport) -> str:
         explorer=explorer(run),
         foresight=foresight(run.estimate),
         local=[sheet for sheet in [local_costs(run.trials)] if sheet],
+        among=trials_sheets(run),
         more=_more(run),
         prompts=_prompts(run),
         temperatures=sorted({example.temperature for trial in run.trials for example in trial.examples}),

@@ -69,6 +69,8 @@ def read_run(folder: RunFolder) -> RunReport:
         for path in map(folder.path.joinpath, manifest.items)
     }
     items = {path: dataset for path, dataset in counted.items() if dataset is not None}
+    path = folder.path / "comparisons.json"
+    compared = _attempt(partial(_read_mapping, path), None, path, notes) if path.exists() else None
     return RunReport(
         run_id=manifest.run_id,
         name=manifest.name,
@@ -85,6 +87,7 @@ def read_run(folder: RunFolder) -> RunReport:
         detectable=plan.get("smallest_detectable_difference_em") or {},
         trials=_with_questions(trials, items),
         notes=tuple(notes.values()),
+        comparisons=compared,
         telemetry=read_telemetry(folder.path / "telemetry"),
         estimate=manifest.estimate,
     )

@@ -281,6 +281,7 @@ class RunReport:
     trials: tuple[TrialReport, ...]
     notes: tuple[str, ...]  # files of the run that could not be read
     telemetry: tuple[Series, ...] = ()
+    comparisons: Mapping[str, Any] | None = None  # `comparisons.json`; None: the run has none
     estimate: EstimateRecord | None = None  # None: the run is older than predictions
 
     @property

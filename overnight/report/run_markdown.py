@@ -7,8 +7,9 @@ from overnight.ids import number_label
 from overnight.records import Condition, ItemType
 from overnight.report.comparisons import MetricRow
 from overnight.report.foresight import foresight
-from overnight.report.markdown import banner, items_table, speed, table
+from overnight.report.markdown import banner, items_table, sheets_markdown, speed, table
 from overnight.report.results import TRUNCATED_TOO_OFTEN, RunReport, TrialReport
+from overnight.report.sheets.trials import HEADING, trials_sheets
 from overnight.report.text import cell
 from overnight.report.verdict import verdict
 from overnight.report.wording import (
@@ -41,6 +42,7 @@ def run_markdown(run: RunReport) -> str:
         [cell(run.description, limit=2000)] if run.description else [],
         [f"- {cell(note)}" for note in run.notes],
         _all_trials(run),
+        _among(run),
         _reliability(run),
         _unfinished(run),
         _how_it_was_run(run),
@@ -97,6 +99,12 @@ def _arms(run: RunReport) -> list[tuple[TrialReport, float]]:
 def _comparison(trial: TrialReport, temperature: float, kind: ItemType, metric: str) -> MetricRow | None:
     cells = (part for part in trial.cells if (part.temperature, part.type) == (temperature, kind))
     return next((part.metric(metric) for part in cells), None)
+
+
+def _among(run: RunReport) -> Iterator[str]:
+    if sheets := trials_sheets(run):
+        yield f"## {HEADING}"
+        yield from sheets_markdown(sheets)
 
 
 def _reliability(run: RunReport) -> Iterator[str]:

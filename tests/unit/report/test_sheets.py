@@ -175,3 +175,44 @@ def test_a_run_without_further_analyses_has_no_sections_for_them(
     [report] = read_run(folder).trials
     assert analysis_sheets(report) == []
     assert "Unsupported sensitivity" not in next(folder.path.glob("*/reports/report.md")).read_text()
+
+
+def test_trials_against_each_other_stand_in_both_reports_of_the_run_under_their_labels(folder) -> None:
+    slug = next(folder.path.glob("tiny-*")).name
+    numbers = {"delta_mean": 0.25, "ci": [0.1, 0.4], "p_value": 0.01, "q_value": 0.02}
+    cell = {
+        "systems": [
+            {
+                "system": f"{slug} control",
+                "n_items": 12,
+                "mean": 0.5,
+                "ci": [0.25, 0.75],
+                "undefined_because": None,
+            }
+        ],
+        "cochran": {"n_items": 12, "n_systems": 3, "q": 7.5, "p_value": 0.0235, "q_value": 0.047},
+        "pairs": [
+            {"first": f"{slug} control", "second": "gone treatment", "n_pairs": 12, **numbers}
+            | {"undefined_because": None}
+        ],
+    }
+    record = {
+        "metric": "em",
+        "groups": [{"model": {"model": "tiny"}, "results": {"0.0": {"closed": cell}}}],
+        "refused": [{"first": [slug], "second": ["gone"], "reason": "different models answered"}],
+    }
+    (folder.path / "comparisons.json").write_text(json.dumps(record))
+    write_reports(folder)
+    report = folder.aggregate_report.read_text()
+    page = text_of(folder.html_report.read_text())
+    for row in (
+        ["tiny", "0", "closed", "brief control", "12", "50.0", "25.0 to 75.0"],
+        ["tiny", "0", "closed", "12", "3", "7.50", "0.024", "0.047"],
+        ["brief control", "gone treatment", "12", "+25.0", "+10.0 to +40.0", "0.010", "0.020"],
+    ):
+        assert f"| {' | '.join(row)} |" in report
+        assert "\n".join(row) in page
+    assert "Not compared: brief with gone (different models answered)." in page
+    (folder.path / "comparisons.json").write_text(json.dumps({"groups": [{}]}))
+    write_reports(folder)
+    assert "comparisons.json cannot be read (KeyError" in text_of(folder.html_report.read_text())
