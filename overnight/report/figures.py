@@ -5,20 +5,19 @@ apart in every common colour blindness, and no difference is told by colour alon
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from overnight.report.forest import Panel, axis_limit, panels
+from overnight.report.forest import CONDUCT, Panel, axis_limit, panels
 from overnight.report.results import RunReport
 from overnight.report.wording import confidence, tick
 from overnight.store.files import atomic_bytes
 from overnight.store.run_folder import RunFolder
 
-NAMES = ("differences", "accuracy")
+NAMES = ("differences", "accuracy", "abstention")
 _FORMATS = ("png", "pdf")
 _CONTROL, _TREATMENT, _GREY, _TEXT = "#D55E00", "#0072B2", "#8c8c8c", "#222222"
 _DPI = 160
@@ -29,18 +28,21 @@ _LONGEST_LABEL = 60
 
 def write_figures(folder: RunFolder, run: RunReport) -> None:
     """Write every figure, or take away those of before where there is nothing to draw."""
-    shown = panels(run)
-    if not shown:
-        for path in _paths(folder):
-            path.unlink(missing_ok=True)
-        return
-    limit = axis_limit(shown)
-    _save(folder, "differences", _draw(run, shown, _differences(limit), _differences_legend(run)))
-    _save(folder, "accuracy", _draw(run, shown, _accuracy, _accuracy_legend()))
+    shown, conduct = panels(run), panels(run, CONDUCT)
+    legend = _differences_legend(run)
+    _write(folder, "differences", shown, lambda: _draw(run, shown, _differences(axis_limit(shown)), legend))
+    _write(folder, "accuracy", shown, lambda: _draw(run, shown, _accuracy, _accuracy_legend()))
+    _write(
+        folder, "abstention", conduct, lambda: _draw(run, conduct, _differences(axis_limit(conduct)), legend)
+    )
 
 
-def _paths(folder: RunFolder) -> list[Path]:
-    return [folder.figures / f"{name}.{kind}" for name in NAMES for kind in _FORMATS]
+def _write(folder: RunFolder, name: str, shown: tuple[Panel, ...], draw: Callable[[], Figure]) -> None:
+    if shown:
+        _save(folder, name, draw())
+    else:
+        for kind in _FORMATS:
+            (folder.figures / f"{name}.{kind}").unlink(missing_ok=True)
 
 
 def _save(folder: RunFolder, name: str, figure: Figure) -> None:
@@ -127,7 +129,7 @@ def _differences_legend(run: RunReport) -> list[Line2D]:
     level = confidence(run.trials)
     return [
         _mark(_TREATMENT, f"q < 0.05, {level} interval"),
-        _mark("white", f"q \u2265 0.05, {level} interval"),
+        _mark("white", f"q \u2265 0.05 or not tested, {level} interval"),
     ]
 
 

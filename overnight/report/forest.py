@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 from overnight.records import ItemType
-from overnight.report.results import MetricRow, RunReport
+from overnight.report.comparisons import MetricRow
+from overnight.report.results import RunReport
 from overnight.report.verdict import Placed, comparisons
 from overnight.report.wording import metric_name
 
+ACCURACY = ("em", "f1")
+CONDUCT = ("abstain_rate", "false_answer_rate", "unsupported_rate")
 ROWS_PER_PANEL = 60
 _NICE_LIMITS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
@@ -34,13 +37,13 @@ class Panel:
         return f"{metric_name(self.metric)}, {self.type.value} items"
 
 
-def panels(run: RunReport) -> tuple[Panel, ...]:
-    """Return the panels that have anything to show: exact match first, closed before open.
+def panels(run: RunReport, metrics: tuple[str, ...] = ACCURACY) -> tuple[Panel, ...]:
+    """Return the panels that have anything to show: metric by metric, closed before open.
 
     A panel holds at most `ROWS_PER_PANEL` comparisons, those with the largest differences.
     """
     found = []
-    for metric in ("em", "f1"):
+    for metric in metrics:
         for kind in ItemType:
             placed = [
                 p

@@ -1,8 +1,9 @@
 """What the Markdown reports have in common."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from overnight.report.results import Excerpt, RunReport, TrialReport
+from overnight.report.sheets.sheet import Sheet
 from overnight.report.text import CELL_CHARS, cell
 from overnight.report.wording import DRY_RUN, NOT_AVAILABLE, count, decimal
 
@@ -41,6 +42,16 @@ def items_table(run: RunReport) -> str:
     )
 
 
+def sheets_markdown(sheets: Iterable[Sheet], under: str = "") -> Iterator[str]:
+    """Yield the blocks of some sheets: the title where it is not that of the section, table, notes."""
+    for sheet in sheets:
+        if sheet.rows:
+            if sheet.title != under:
+                yield f"### {cell(sheet.title)}"
+            yield table(sheet.head, sheet.rows)
+        yield from (cell(note, limit=2000) for note in sheet.notes)
+
+
 def speed(trial: TrialReport) -> list[str]:
     """Return seconds of inference, answers per minute and completion tokens per second."""
     return [
@@ -48,3 +59,8 @@ def speed(trial: TrialReport) -> list[str]:
         decimal(trial.answers_per_minute) or NOT_AVAILABLE,
         decimal(trial.tokens_per_second) or NOT_AVAILABLE,
     ]
+
+
+def missing(trial: TrialReport, name: str) -> str:
+    """Return why a table of a trial is not there."""
+    return f"{NOT_AVAILABLE}: {cell(trial.missing.get(name, f'nothing in {name}'), limit=1000)}"

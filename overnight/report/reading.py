@@ -11,28 +11,30 @@ from typing import Any, TypeVar
 from overnight.errors import OvernightError, StoreError
 from overnight.ids import item_key, number_label, text_digest
 from overnight.records import Condition, ItemType
+from overnight.report.comparisons import Cell
 from overnight.report.results import (
-    Cell,
     Costs,
     DatasetItems,
     DatasetScore,
     Example,
-    McNemarRow,
-    MetricRow,
     PromptText,
     RunReport,
     TokenSums,
     TrialReport,
 )
+from overnight.report.sheets.collecting import NAMES as ANALYSES
+from overnight.report.significance import read_significance
 from overnight.report.tallies import Draws, excerpt, score_datasets, tally_draws
-from overnight.runs.comparing import SCHEMA_VERSION as SIGNIFICANCE_VERSION
+from overnight.report.telemetry import read_telemetry
 from overnight.spec.reading import read_mapping
 from overnight.store.files import read_json
 from overnight.store.manifest import RunManifest, TrialRecord, TrialState, read_manifest
 from overnight.store.run_folder import RunFolder, TrialFolder
 
-EXAMPLES_PER_TRIAL = 200
-EXAMPLES_PER_RUN = 2000  # a page of more than that is slow to open
+EXAMPLES_PER_TRIAL = 2000
+EXAMPLES_PER_RUN = (
+    8000  # the page decodes them one trial at a time; its size in bytes is bounded by `explorer`
+)
 _FEWEST_EXAMPLES = 10
 
 T = TypeVar("T")
@@ -67,6 +69,8 @@ def read_run(folder: RunFolder) -> RunReport:
         for path in (folder.path / name for name, file in manifest.items.items() if file.rows != 0)
     }
     items = {path: dataset for path, dataset in counted.items() if dataset is not None}
+    path = folder.path / "comparisons.json"
+    compared = _attempt(partial(_read_mapping, path), None, path, notes) if path.exists() else None
     return RunReport(
         run_id=manifest.run_id,
         name=manifest.name,
@@ -83,6 +87,8 @@ def read_run(folder: RunFolder) -> RunReport:
         detectable=plan.get("smallest_detectable_difference_em") or {},
         trials=_with_questions(trials, items),
         notes=tuple(notes.values()),
+        comparisons=compared,
+        telemetry=read_telemetry(folder.path / "telemetry"),
         estimate=manifest.estimate,
     )
 
@@ -132,7 +138,11 @@ def _read_trial(
     scores: tuple[DatasetScore, ...] = ()
     draws = Draws(arms=(), examples=(), n_by_outcome={})
     statistics, cells = _attempt(
-        lambda: _significance(folder.significance), (statistics, cells), folder.significance, missing, reason
+        lambda: read_significance(folder.significance),
+        (statistics, cells),
+        folder.significance,
+        missing,
+        reason,
     )
     costs = _attempt(lambda: _costs(folder.costs), None, folder.costs, missing, reason)
     scores = _attempt(lambda: score_datasets(folder), scores, folder.scores, missing, reason)
@@ -167,7 +177,19 @@ def _read_trial(
         n_examples_in_all=sum(draws.n_by_outcome.values()),
         n_by_outcome=draws.n_by_outcome,
         missing=missing,
+        analyses=_analyses(folder, missing),
     )
+
+
+def _analyses(folder: TrialFolder, missing: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the analyses that were made; one that was not made is no fault, one that is damaged is named."""
+    paths = {name: folder.results / f"{name}.json" for name in ANALYSES}
+    found = {
+        name: _attempt(partial(_read_mapping, path), None, path, missing)
+        for name, path in paths.items()
+        if path.exists()
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _why_missing(record: TrialRecord) -> str:
@@ -201,36 +223,8 @@ def _mapping(value: object) -> dict[str, Any]:
     return value
 
 
-def _significance(path: Path) -> tuple[Mapping[str, Any], tuple[Cell, ...]]:
-    value = _mapping(read_json(path))
-    if value["schema_version"] != SIGNIFICANCE_VERSION:
-        raise StoreError(
-            f"{path}: schema_version {value['schema_version']!r}, this version reads {SIGNIFICANCE_VERSION}; "
-            "run the stats step again"
-        )
-    cells = [
-        Cell(
-            temperature=float(temperature),
-            type=ItemType(kind),
-            metrics=tuple(_metric(name, row) for name, row in cell["metrics"].items()),
-            mcnemar=_mcnemar(cell["mcnemar"]) if cell["mcnemar"] else None,
-        )
-        for temperature, kinds in value["results"].items()
-        for kind, cell in kinds.items()
-    ]
-    return value["stats_config"], tuple(sorted(cells, key=lambda cell: (cell.temperature, cell.type)))
-
-
-def _metric(name: str, row: Mapping[str, Any]) -> MetricRow:
-    same = {
-        key: row[key] for key in MetricRow.__slots__ if key not in ("metric", "delta", "ci_low", "ci_high")
-    }
-    low, high = row["ci"]
-    return MetricRow(metric=name, delta=row["delta_mean"], ci_low=low, ci_high=high, **same)
-
-
-def _mcnemar(row: Mapping[str, Any]) -> McNemarRow:
-    return McNemarRow(**{key: row[key] for key in McNemarRow.__slots__})
+def _read_mapping(path: Path) -> dict[str, Any]:
+    return _mapping(read_json(path))
 
 
 def _costs(path: Path) -> Costs:
@@ -239,6 +233,7 @@ def _costs(path: Path) -> Costs:
         total=_tokens(value),
         by_condition={Condition(name): _tokens(sums) for name, sums in value["by_condition"].items()},
         pricing=value["pricing"],
+        local=value.get("local"),
     )
 
 

@@ -4,17 +4,19 @@ A number that is not known is None, never 0; shares are in [0, 1]; differences a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from overnight.ids import number_label
 from overnight.records import Condition, ItemType
+from overnight.report.comparisons import Cell
+from overnight.report.telemetry import Series
 from overnight.spec.model import EngineKind
 from overnight.store.manifest import BlockRecord, EstimateRecord, TrialCounts, TrialState
 
-ALPHA = 0.05  # a comparison with a smaller q-value is called shown
+TRUNCATED_TOO_OFTEN = 0.1
 
 
 class Outcome(StrEnum):
@@ -33,58 +35,6 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricRow:
-    """One comparison as it stands in ``significance.json``."""
-
-    metric: str
-    n_pairs: int
-    n_unpaired: int
-    n_half_defined: int
-    n_undefined: int
-    pairing_rate: float | None
-    mean_control: float | None
-    mean_treatment: float | None
-    delta: float | None
-    ci_low: float | None
-    ci_high: float | None
-    p_value: float | None
-    q_value: float | None
-    undefined_because: str | None
-
-    @property
-    def is_shown(self) -> bool:
-        """True where the difference holds after the adjustment over the whole run."""
-        return self.q_value is not None and self.q_value < ALPHA
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class McNemarRow:
-    """The discordant pairs of one cell."""
-
-    b: int  # control wrong, treatment right
-    c: int  # control right, treatment wrong
-    odds_ratio: float
-    odds_ratio_low: float
-    odds_ratio_high: float | None  # None: unbounded
-    p_exact: float
-    q_value: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """The comparisons of one trial at one temperature on one type of item."""
-
-    temperature: float
-    type: ItemType
-    metrics: tuple[MetricRow, ...]
-    mcnemar: McNemarRow | None
-
-    def metric(self, name: str) -> MetricRow | None:
-        """Return one comparison, or None where it was not made."""
-        return next((row for row in self.metrics if row.metric == name), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSummary:
     """The draws of one arm and type, over all temperatures."""
 
@@ -93,12 +43,22 @@ class ArmSummary:
     n_draws: int
     n_truncated: int
     n_errors: int
+    n_empty: int
+
+    @property
+    def n_answered(self) -> int:
+        """Draws that came back, empty ones too."""
+        return self.n_draws - self.n_errors
 
     @property
     def truncated_share(self) -> float | None:
         """Share of the answered draws that ran into the token limit."""
-        answered = self.n_draws - self.n_errors
-        return self.n_truncated / answered if answered else None
+        return self.n_truncated / self.n_answered if self.n_answered else None
+
+    @property
+    def empty_share(self) -> float | None:
+        """Share of the answered draws without any text."""
+        return self.n_empty / self.n_answered if self.n_answered else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +70,11 @@ class DatasetScore:
     temperature: float
     condition: Condition
     n_items: int
-    em: float | None
-    f1: float | None
+    means: Mapping[str, float | None]  # by metric; None where no item defines it
+
+    def mean(self, metric: str) -> float | None:
+        """Return the mean of a metric, or None where it is not defined."""
+        return self.means.get(metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +86,11 @@ class TokenSums:
     completion_tokens: int | None
     usd_if_hosted: float | None
 
+    @property
+    def prompt_tokens_per_draw(self) -> float | None:
+        """Mean length of a request, as the engine counted it."""
+        return self.prompt_tokens / self.n_draws if self.prompt_tokens is not None and self.n_draws else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
@@ -131,6 +99,7 @@ class Costs:
     total: TokenSums
     by_condition: Mapping[Condition, TokenSums]
     pricing: Mapping[str, Any]
+    local: Mapping[str, Any] | None = None  # seconds, joules and money here; None: an older file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +188,7 @@ class TrialReport:
     n_examples_in_all: int
     n_by_outcome: Mapping[Outcome, int]
     missing: Mapping[str, str]  # table -> why it is not there
+    analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by file; those that are there
 
     @property
     def model(self) -> str:
@@ -243,7 +213,7 @@ class TrialReport:
     def truncated_share_of(self, condition: Condition) -> float | None:
         """Return the share of an arm's answered draws that ran into the token limit, over both types."""
         arms = [arm for arm in self.arms if arm.condition is condition]
-        answered = sum(arm.n_draws - arm.n_errors for arm in arms)
+        answered = sum(arm.n_answered for arm in arms)
         return sum(arm.n_truncated for arm in arms) / answered if answered else None
 
     @property
@@ -269,6 +239,10 @@ class TrialReport:
             (next(iter(arms.values())), arms.get(Condition.CONTROL), arms.get(Condition.TREATMENT))
             for arms in found.values()
         ]
+
+    def truncated_too_often(self) -> tuple[ArmSummary, ...]:
+        """Return the arms of which more than `TRUNCATED_TOO_OFTEN` of the replies were cut off."""
+        return tuple(arm for arm in self.arms if (arm.truncated_share or 0) > TRUNCATED_TOO_OFTEN)
 
     def differing_settings(self) -> tuple[str, ...]:
         """Return the settings that were asked for and not given."""
@@ -309,6 +283,8 @@ class RunReport:
     detectable: Mapping[str, float | None]  # by item type: smallest difference in exact match
     trials: tuple[TrialReport, ...]
     notes: tuple[str, ...]  # files of the run that could not be read
+    telemetry: tuple[Series, ...] = ()
+    comparisons: Mapping[str, Any] | None = None  # `comparisons.json`; None: the run has none
     estimate: EstimateRecord | None = None  # None: the run is older than predictions
 
     @property

@@ -5,16 +5,17 @@ from itertools import chain
 
 from overnight.ids import number_label
 from overnight.records import Condition, ItemType
+from overnight.report.comparisons import MetricRow
 from overnight.report.foresight import foresight
-from overnight.report.markdown import banner, items_table, speed, table
-from overnight.report.results import MetricRow, RunReport, TrialReport
+from overnight.report.markdown import banner, items_table, sheets_markdown, speed, table
+from overnight.report.results import TRUNCATED_TOO_OFTEN, RunReport, TrialReport
+from overnight.report.sheets.trials import HEADING, trials_sheets
 from overnight.report.text import cell
 from overnight.report.verdict import verdict
 from overnight.report.wording import (
     ARROW,
     HOW_TO_READ,
     NOT_AVAILABLE,
-    TRUNCATED_TOO_OFTEN,
     change,
     confidence,
     count,
@@ -24,13 +25,12 @@ from overnight.report.wording import (
     moment,
     percent,
     setting,
-    trial_heading,
     where_rows,
     why_unfinished,
 )
 
 _OPEN_ONLY = ("abstain_rate", "false_answer_rate", "unsupported_rate")
-_COMPARED = tuple((kind, metric) for metric in ("em", "f1") for kind in ItemType)
+_COMPARED = tuple((kind, metric) for kind in ItemType for metric in ("em", "f1"))
 
 
 def run_markdown(run: RunReport) -> str:
@@ -42,6 +42,7 @@ def run_markdown(run: RunReport) -> str:
         [cell(run.description, limit=2000)] if run.description else [],
         [f"- {cell(note)}" for note in run.notes],
         _all_trials(run),
+        _among(run),
         _reliability(run),
         _unfinished(run),
         _how_it_was_run(run),
@@ -57,11 +58,12 @@ def _all_trials(run: RunReport) -> Iterator[str]:
         yield "No trial has been compared yet."
         return
     yield table(
-        [trial_heading(run), "model", "T", *(f"{metric_name(m)}, {kind.value}" for kind, m in _COMPARED)],
+        ["trial", "model", "prompt set", "T", *(f"{metric_name(m)}, {kind.value}" for kind, m in _COMPARED)],
         [
             [
                 trial.label,
                 trial.model,
+                trial.prompt_set,
                 number_label(temperature),
                 *(change(_comparison(trial, temperature, kind, metric)) for kind, metric in _COMPARED),
             ]
@@ -97,6 +99,12 @@ def _arms(run: RunReport) -> list[tuple[TrialReport, float]]:
 def _comparison(trial: TrialReport, temperature: float, kind: ItemType, metric: str) -> MetricRow | None:
     cells = (part for part in trial.cells if (part.temperature, part.type) == (temperature, kind))
     return next((part.metric(metric) for part in cells), None)
+
+
+def _among(run: RunReport) -> Iterator[str]:
+    if sheets := trials_sheets(run):
+        yield f"## {HEADING}"
+        yield from sheets_markdown(sheets)
 
 
 def _reliability(run: RunReport) -> Iterator[str]:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from overnight.ids import temperature_label
-from overnight.report.results import Cell, MetricRow, RunReport, TrialReport
+from overnight.report.comparisons import Cell, Extras, MetricRow
+from overnight.report.results import RunReport, TrialReport
 from overnight.store.files import atomic_writer
 
 COLUMNS = (
@@ -38,6 +39,21 @@ COLUMNS = (
     "odds_ratio_low",
     "odds_ratio_high",
     "undefined_because",
+    "mcnemar_p_mid",
+    "hodges_lehmann",
+    "cohens_dz",
+    "rank_biserial",
+    "sign_statistic",
+    "wilcoxon_p",
+    "permutation_p",
+    "q_value_by",
+    "p_holm",
+    "equivalence_margin",
+    "equivalence_p",
+    "is_equivalent",
+    "p_non_inferior",
+    "is_non_inferior",
+    "ci_method",
 )
 
 
@@ -70,10 +86,16 @@ def _rows(trial: TrialReport) -> Iterator[dict[str, object]]:
 
 
 def _numbers(cell: Cell, row: MetricRow) -> dict[str, object]:
-    numbers: dict[str, object] = {name: getattr(row, name) for name in MetricRow.__slots__}
+    numbers: dict[str, object] = {
+        name: getattr(row, name) for name in MetricRow.__slots__ if name != "extras"
+    }
     numbers |= {"temperature": temperature_label(cell.temperature), "type": cell.type.value}
+    numbers |= {name: getattr(row.extras, name) for name in Extras.__slots__ if name in COLUMNS}
+    if tost := row.extras.equivalence:
+        numbers |= {"equivalence_margin": tost.margin, "equivalence_p": tost.p_value}
+        numbers |= {n: getattr(tost, n) for n in ("is_equivalent", "p_non_inferior", "is_non_inferior")}
     if row.metric == "em" and cell.mcnemar:
         test = cell.mcnemar
-        numbers |= {"mcnemar_b": test.b, "mcnemar_c": test.c}
+        numbers |= {"mcnemar_b": test.b, "mcnemar_c": test.c, "mcnemar_p_mid": test.p_mid}
         numbers |= {name: getattr(test, name) for name in ("odds_ratio", "odds_ratio_low", "odds_ratio_high")}
     return numbers

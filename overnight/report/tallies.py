@@ -17,6 +17,7 @@ from overnight.stats.mcnemar import RIGHT_FROM
 from overnight.store.run_folder import TrialFolder
 
 EXCERPT_CHARS = 2000
+DATASET_METRICS = ("em", "f1", "abstain_rate", "false_answer_rate", "unsupported_rate")
 
 # Three quarters of the examples are items on which the arms differ, while there are any.
 _ORDER_OF_CHOICE = (
@@ -52,7 +53,7 @@ def score_datasets(folder: TrialFolder) -> tuple[DatasetScore, ...]:
     for row in read_scores(folder.scores):
         key = row["dataset"], row["type"], float(row["temp"]), row["condition"]
         n_items[key] += 1
-        for metric in ("em", "f1"):
+        for metric in DATASET_METRICS:
             if row[metric]:
                 total = sums[key, metric]
                 total[0] += float(row[metric])
@@ -69,8 +70,7 @@ def score_datasets(folder: TrialFolder) -> tuple[DatasetScore, ...]:
             temperature=key[2],
             condition=Condition(key[3]),
             n_items=n,
-            em=mean(key, "em"),
-            f1=mean(key, "f1"),
+            means={metric: mean(key, metric) for metric in DATASET_METRICS},
         )
         for key, n in sorted(n_items.items())
     )
@@ -93,6 +93,8 @@ def tally_draws(folder: TrialFolder, *, n_examples: int) -> Draws:
             arm = row["condition"], row["type"]
             arms[*arm, "draws"] += 1
             arms[*arm, row["finish_reason"]] += 1
+            if row["finish_reason"] != FinishReason.ERROR and not row["response_text"].strip():
+                arms[*arm, "empty"] += 1
         for example in _examples(key, predictions, scores):
             n_by_outcome[example.outcome] += 1
             position += 1
@@ -107,6 +109,7 @@ def tally_draws(folder: TrialFolder, *, n_examples: int) -> Draws:
             n_draws=arms[condition, kind, "draws"],
             n_truncated=arms[condition, kind, FinishReason.LENGTH.value],
             n_errors=arms[condition, kind, FinishReason.ERROR.value],
+            n_empty=arms[condition, kind, "empty"],
         )
         for condition, kind in sorted({(condition, kind) for condition, kind, _ in arms})
     )

@@ -4,41 +4,28 @@ from collections.abc import Iterator
 from itertools import chain
 
 from overnight.ids import number_label
-from overnight.records import FinishReason
-from overnight.report.markdown import banner, items_table, speed, table
-from overnight.report.results import (
-    Cell,
-    Example,
-    Excerpt,
-    McNemarRow,
-    MetricRow,
-    Reply,
-    RunReport,
-    TrialReport,
-)
+from overnight.records import Condition
+from overnight.report.markdown import banner, items_table, missing, sheets_markdown, speed, table
+from overnight.report.results import PromptText, RunReport, TrialReport
+from overnight.report.sheets.collecting import analysis_sheets
+from overnight.report.sheets.prices import local_costs
 from overnight.report.text import cell
+from overnight.report.trial_examples import examples
+from overnight.report.trial_results import results, significance
 from overnight.report.wording import (
     HOW_TO_READ,
     NOT_AVAILABLE,
-    TRUNCATED_TOO_OFTEN,
-    confidence,
     count,
+    decimal,
     hypothetical,
-    interval,
-    metric_name,
     moment,
     not_available,
-    odds_ratio,
     percent,
-    points,
-    probability,
     setting,
     short_digest,
     usd,
 )
 from overnight.store.manifest import TrialState
-
-N_EXAMPLES = 5
 
 
 def trial_markdown(run: RunReport, trial: TrialReport) -> str:
@@ -52,9 +39,11 @@ def trial_markdown(run: RunReport, trial: TrialReport) -> str:
         _prompts(trial),
         _data(run, trial),
         _counts(trial),
-        _results(trial),
+        results(trial),
+        significance(trial),
+        _analyses(trial),
         _costs(trial),
-        _examples(trial),
+        examples(trial),
         ["## How to read this", *HOW_TO_READ],
     )
     return "\n\n".join(blocks) + "\n"
@@ -115,31 +104,53 @@ def _settings(trial: TrialReport) -> Iterator[str]:
 def _prompts(trial: TrialReport) -> Iterator[str]:
     yield "## Prompts"
     yield table(
-        ["arm", "prompt set", "words", "sha256"],
+        ["arm", "prompt set", "words", "sha256", "prompt tokens per request, mean"],
         [
             [
                 prompt.condition.value,
                 trial.prompt_set,
                 count(prompt.n_words) or not_available("not in effective_config.yaml"),
                 short_digest(prompt.sha256),
+                decimal(_request_tokens(trial, prompt)) or NOT_AVAILABLE,
             ]
             for prompt in trial.prompts
         ],
     )
 
 
+def _request_tokens(trial: TrialReport, prompt: PromptText) -> float | None:
+    """Return how long the requests of an arm were: system prompt, task and passage, as the engine counted."""
+    sums = trial.costs.by_condition.get(prompt.condition) if trial.costs else None
+    return sums.prompt_tokens_per_draw if sums else None
+
+
 def _data(run: RunReport, trial: TrialReport) -> Iterator[str]:
-    yield "## Data"
+    yield "## Data balance"
     yield items_table(run)
+    if trial.arms:
+        kinds = sorted({arm.type for arm in trial.arms})
+        answered = {(arm.type, arm.condition): arm.n_answered for arm in trial.arms}
+        yield table(
+            ["type", "answered, control", "answered, treatment", "treatment / control"],
+            [
+                [
+                    kind.value,
+                    *(count(answered.get((kind, arm))) or NOT_AVAILABLE for arm in Condition),
+                    _ratio(*(answered.get((kind, arm)) for arm in (Condition.TREATMENT, Condition.CONTROL))),
+                ]
+                for kind in kinds
+            ],
+        )
     if trial.cells:
         rows = [(part, part.metric("em")) for part in trial.cells]
         yield table(
-            ["temperature", "type", "pairs", "unpaired", "pairing rate, %"],
+            ["temperature", "type", "pairs", "clusters", "unpaired", "pairing rate, %"],
             [
                 [
                     number_label(part.temperature),
                     part.type.value,
                     count(row.n_pairs),
+                    count(part.n_clusters) or NOT_AVAILABLE,
                     count(row.n_unpaired + row.n_half_defined),
                     percent(row.pairing_rate) or NOT_AVAILABLE,
                 ]
@@ -147,6 +158,10 @@ def _data(run: RunReport, trial: TrialReport) -> Iterator[str]:
                 if row
             ],
         )
+
+
+def _ratio(above: int | None, below: int | None) -> str:
+    return decimal(above / below, 3) if above is not None and below else NOT_AVAILABLE
 
 
 def _counts(trial: TrialReport) -> Iterator[str]:
@@ -164,14 +179,14 @@ def _counts(trial: TrialReport) -> Iterator[str]:
             ]
         ],
     )
-    if (trial.truncated_share or 0) > TRUNCATED_TOO_OFTEN:
-        yield (
-            f"**Warning: {percent(trial.truncated_share)} % of the replies were cut off at the token "
-            "limit.** A longer limit may change the result."
+    if cut := trial.truncated_too_often():
+        arms = "; ".join(
+            f"{percent(arm.truncated_share)} % of the {arm.type} replies of {arm.condition}" for arm in cut
         )
+        yield f"**Warning: cut off at the token limit: {arms}.** A longer limit may change the result."
     if trial.arms:
         yield table(
-            ["arm", "type", "draws", "errors", "truncated", "truncated, %"],
+            ["arm", "type", "draws", "errors", "truncated", "truncated, %", "empty", "empty, %"],
             [
                 [
                     arm.condition.value,
@@ -180,72 +195,26 @@ def _counts(trial: TrialReport) -> Iterator[str]:
                     count(arm.n_errors),
                     count(arm.n_truncated),
                     percent(arm.truncated_share),
+                    count(arm.n_empty),
+                    percent(arm.empty_share),
                 ]
                 for arm in trial.arms
             ],
         )
     else:
-        yield _missing(trial, "predictions.csv")
+        yield missing(trial, "predictions.csv")
 
 
-def _results(trial: TrialReport) -> Iterator[str]:
-    yield "## Results"
-    if not trial.cells:
-        yield _missing(trial, "significance.json")
-    for part in trial.cells:
-        yield from _cell_results(trial, part)
-
-
-def _cell_results(trial: TrialReport, part: Cell) -> Iterator[str]:
-    yield f"### Temperature {number_label(part.temperature)}, {part.type.value} items"
-    yield table(
-        [
-            "metric",
-            "control, %",
-            "treatment, %",
-            "difference, points",
-            f"{confidence((trial,))} interval",
-            "p",
-            "q",
-            "pairs",
-        ],
-        [_metric_cells(row) for row in part.metrics],
-    )
-    if part.mcnemar:
-        yield _mcnemar_table(trial, part.mcnemar)
-
-
-def _metric_cells(row: MetricRow) -> list[str]:
-    reason = not_available(row.undefined_because)
-    return [
-        metric_name(row.metric),
-        percent(row.mean_control),
-        percent(row.mean_treatment),
-        points(row.delta) or reason,
-        interval(row) or (reason if row.delta is not None else ""),
-        probability(row.p_value),
-        probability(row.q_value),
-        count(row.n_pairs),
-    ]
-
-
-def _mcnemar_table(trial: TrialReport, row: McNemarRow) -> str:
-    return table(
-        [
-            "McNemar: only treatment right (b)",
-            "only control right (c)",
-            f"odds ratio ({confidence((trial,))} interval)",
-            "exact p",
-            "q",
-        ],
-        [[count(row.b), count(row.c), odds_ratio(row), probability(row.p_exact), probability(row.q_value)]],
-    )
+def _analyses(trial: TrialReport) -> Iterator[str]:
+    for heading, sheets in analysis_sheets(trial):
+        yield f"## {cell(heading)}"
+        yield from sheets_markdown(sheets, under=heading)
 
 
 def _costs(trial: TrialReport) -> Iterator[str]:
     yield "## Costs and time"
     if trial.costs is None:
-        yield _missing(trial, "costs.json")
+        yield missing(trial, "costs.json")
     else:
         sums = [(arm.value, tokens) for arm, tokens in trial.costs.by_condition.items()]
         unknown = not_available("the engine counts no tokens")
@@ -263,49 +232,6 @@ def _costs(trial: TrialReport) -> Iterator[str]:
             ],
         )
         yield cell(hypothetical(trial.costs.pricing))
+        if here := local_costs((trial,)):
+            yield from sheets_markdown((here,))
     yield table(["inference, s", "answers per minute", "completion tokens per second"], [speed(trial)])
-
-
-def _examples(trial: TrialReport) -> Iterator[str]:
-    yield "## Items on which the arms differ"
-    if "predictions.csv" in trial.missing:
-        yield _missing(trial, "predictions.csv")
-        return
-    differing = [e for e in trial.examples if e.outcome.differs]
-    differing += [e for e in trial.examples if not e.outcome.differs and e.replies_differ]
-    if not differing:
-        yield "Both arms gave the same reply to every item that was looked at."
-        return
-    yield table(
-        ["item", "T", "question", "gold", "control", "right", "treatment", "right"],
-        [_example_cells(example) for example in differing[:N_EXAMPLES]],
-    )
-    yield (
-        f"A sample of {min(N_EXAMPLES, len(differing))} out of {count(trial.n_examples_in_all)} items and "
-        "temperatures, those first on which one arm is right and the other wrong; right is the share of "
-        "draws in percent. `report.html` shows more."
-    )
-
-
-def _example_cells(example: Example) -> list[str | Excerpt]:
-    gold = "; ".join(answer.text for answer in example.answers) or "none: the passage does not answer it"
-    return [
-        example.item_key,
-        number_label(example.temperature),
-        example.question or not_available("not among the frozen items"),
-        gold if example.question else NOT_AVAILABLE,
-        *_reply_cells(example.control),
-        *_reply_cells(example.treatment),
-    ]
-
-
-def _reply_cells(reply: Reply | None) -> tuple[str | Excerpt, str]:
-    if reply is None:
-        return not_available("this arm was not run"), ""
-    if reply.finish_reason == FinishReason.ERROR:
-        return not_available("the request failed"), ""
-    return reply.text, percent(reply.em, 0)
-
-
-def _missing(trial: TrialReport, name: str) -> str:
-    return f"{NOT_AVAILABLE}: {cell(trial.missing.get(name, f'nothing in {name}'), limit=1000)}"

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from overnight.report.results import Cell, MetricRow, RunReport, TrialReport
+from overnight.report.comparisons import Cell, MetricRow
+from overnight.report.results import TRUNCATED_TOO_OFTEN, RunReport, TrialReport
 from overnight.report.wording import (
-    TRUNCATED_TOO_OFTEN,
     confidence,
     counted,
     interval,

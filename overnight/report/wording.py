@@ -1,11 +1,14 @@
 """Numbers and settings in words: the same ones in Markdown, on the page and in the figures."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from overnight.records import FinishReason
-from overnight.report.results import McNemarRow, MetricRow, Reply, RunReport, TrialReport
+from overnight.report.comparisons import McNemarRow, MetricRow
+from overnight.report.results import Reply, RunReport, TrialReport
+from overnight.report.telemetry import Series
 from overnight.store.manifest import TrialState
 
 MINUS = "\u2212"
@@ -17,10 +20,10 @@ METRIC_NAMES = {
     "false_answer_rate": "false answers",
     "unsupported_rate": "unsupported answers",
 }
-TRUNCATED_TOO_OFTEN = 0.1
 NOT_AVAILABLE = "n/a"
 _CHARS_OF_A_DIGEST = 12
 _GIB = 1 << 30
+_SMALL_USD = 0.001
 
 DRY_RUN = (
     "DRY RUN: no model was loaded. The answers are synthetic, so every number below says something about "
@@ -75,14 +78,28 @@ def decimal(value: float | None, decimals: int = 1) -> str:
     return "" if value is None else _signed(f"{value:,.{decimals}f}")
 
 
+def significant(value: float | None, digits: int = 3) -> str:
+    """Return a number with some significant digits and its thousands apart, or nothing where there is none."""
+    if value is None:
+        return ""
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return _signed(f"{value:,.{decimals}f}")
+
+
 def count(value: int | None) -> str:
     """Return a whole number with its thousands apart, or nothing where there is none."""
     return "" if value is None else f"{value:,}"
 
 
 def usd(value: float | None) -> str:
-    """Return an amount in US dollars, or nothing where there is none."""
-    return "" if value is None else f"${value:,.4f}"
+    """Return an amount in US dollars, a small one with two significant digits, or nothing for none."""
+    if value is None:
+        return ""
+    size = abs(value)
+    digits = significant(size, 2) if 0 < size < _SMALL_USD else f"{size:,.4f}"
+    return f"{MINUS if value < 0 else ''}${digits}"
 
 
 def moment(value: datetime | None) -> str:
@@ -103,8 +120,13 @@ def change(row: MetricRow | None) -> str:
 
 def odds_ratio(row: McNemarRow) -> str:
     """Return the odds ratio with its interval; no upper bound is said as such."""
+    return f"{decimal(row.odds_ratio, 2)} ({odds_ratio_interval(row)})"
+
+
+def odds_ratio_interval(row: McNemarRow) -> str:
+    """Return the interval of an odds ratio; no upper bound is said as such."""
     high = "unbounded" if row.odds_ratio_high is None else decimal(row.odds_ratio_high, 2)
-    return f"{decimal(row.odds_ratio, 2)} ({decimal(row.odds_ratio_low, 2)} to {high})"
+    return f"{decimal(row.odds_ratio_low, 2)} to {high}"
 
 
 def hypothetical(pricing: Mapping[str, Any]) -> str:
@@ -150,6 +172,21 @@ def tick(difference: float) -> str:
 def place(difference: float, limit: float) -> str:
     """Return where a difference stands on an axis from 20 to 400 units whose ends are ``limit``."""
     return f"{210 + 190 * difference / limit:.1f}"
+
+
+def plotted(points: Sequence[tuple[float, float]]) -> str:
+    """Return where points in [0, 1] stand in a box of 360 by 200 units whose lower left corner is at 40, 226."""
+    return " ".join(f"{40 + 360 * x:.1f},{226 - 200 * y:.1f}" for x, y in points)
+
+
+def polyline(series: Series) -> str:
+    """Return where the points of a measured column stand in a box of 420 by 80 units, 4 below the top."""
+    span = series.points[-1][0] or 1.0
+    height = (series.high - series.low) or 1.0
+    return " ".join(
+        f"{420 * second / span:.1f},{84 - 80 * (value - series.low) / height:.1f}"
+        for second, value in series.points
+    )
 
 
 def not_available(reason: str | None = None) -> str:

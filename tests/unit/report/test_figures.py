@@ -8,7 +8,9 @@ def test_figures_are_there_as_png_and_pdf_and_repeat_to_the_byte(
     folder = make_run([trial("brief", better_replies)], questions)
     write_reports(folder)
     first = {path.name: path.read_bytes() for path in folder.figures.iterdir()}
-    assert set(first) == {"accuracy.pdf", "accuracy.png", "differences.pdf", "differences.png"}
+    assert set(first) == {
+        f"{name}.{kind}" for name in ("abstention", "accuracy", "differences") for kind in ("pdf", "png")
+    }
     assert first["differences.png"].startswith(b"\x89PNG")
     write_reports(folder)
     assert {path.name: path.read_bytes() for path in folder.figures.iterdir()} == first
