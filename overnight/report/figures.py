@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from overnight.report.forest import CONDUCT, Panel, axis_limit, panels
 from overnight.report.results import RunReport
-from overnight.report.wording import confidence, tick
+from overnight.report.wording import confidence, shortened, tick
 from overnight.store.files import atomic_bytes
 from overnight.store.run_folder import RunFolder
 
@@ -91,9 +91,7 @@ def _draw(
 def _dress(axes: Axes, panel: Panel, labels: list[str], *, is_first: bool) -> None:
     axes.set_title(panel.title, fontsize=9.5, color=_TEXT, loc="left")
     axes.set_ylim(len(labels) - 0.5 + 0.25, -0.75)
-    shown = [
-        label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}\u2026" for label in labels
-    ]
+    shown = [shortened(label, _LONGEST_LABEL) for label in labels]
     axes.set_yticks(range(len(labels)), shown if is_first else [""] * len(labels), fontsize=8.5)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8.5)

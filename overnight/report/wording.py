@@ -164,6 +164,14 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def shortened(label: str, limit: int) -> str:
+    """Return a label without its middle where it is too long: names tend to differ at their ends."""
+    if len(label) <= limit:
+        return label
+    n_last = (limit - 1) // 2
+    return f"{label[: limit - 1 - n_last]}\u2026{label[-n_last:]}"
+
+
 def tick(difference: float) -> str:
     """Return a difference as it stands on an axis."""
     return _signed(f"{100 * difference:+g}") if difference else "0"

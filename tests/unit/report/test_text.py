@@ -2,6 +2,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from overnight.report.text import cell, visible
+from overnight.report.wording import shortened
 
 HOSTILE = [
     "a | b",
@@ -72,3 +73,9 @@ def test_a_long_text_is_shortened_with_its_full_length() -> None:
 
 def test_an_escape_is_never_cut_in_two() -> None:
     assert cell("|" * 301) == "\\|" * 300 + " \u2026 (301 characters in all)"
+
+
+def test_a_long_label_keeps_its_beginning_and_its_end() -> None:
+    # Two names that differ at the end alone stay apart.
+    assert shortened("a_prompt_with_a_long_name_v1, T 0.7", 21) == "a_prompt_w\u2026_v1, T 0.7"
+    assert shortened("short", 21) == "short"
