@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -28,6 +28,7 @@ def test_the_golden_vector() -> None:
     assert q_values == pytest.approx(by_definition(GOLDEN))
 
 
+@settings(max_examples=15)
 @given(P_VALUES)
 def test_q_is_the_step_up_rule_by_definition_and_by_statsmodels(p_values: list[float]) -> None:
     q_values = benjamini_hochberg(p_values)
@@ -65,6 +66,7 @@ def test_what_is_no_p_value_is_refused(p: float) -> None:
         benjamini_hochberg([0.5, p])
 
 
+@settings(max_examples=15)  # statsmodels collects garbage at every call
 @given(P_VALUES)
 def test_the_other_adjustments_follow_from_their_definitions(p_values: list[float]) -> None:
     m = len(p_values)
