@@ -18,7 +18,7 @@ ANSWERED_FROM = 0.5  # an item with several draws is answered where at least hal
 _CURVE_POINTS = 100
 _MOST_RESAMPLES = 1000  # percentiles hardly move beyond
 _FEWEST_RESAMPLES = 200
-_MOST_VISITS = 10_000_000  # of items by resamples: a resample visits every item, seconds for this many
+_MOST_VISITS = 5_000_000  # of items by resamples: a resample visits every item, seconds for this many
 _MEASURES = ("aurc", "auroc")
 
 
