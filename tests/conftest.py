@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def model_cache() -> Path:
     """Return the user's own cache: a model is downloaded once a machine, not once a test."""
     return _USERS_CACHE
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of public data sets that lies beside the checkout, or skip."""
+    named = os.environ.get("OVERNIGHT_TEST_DATA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder}: no public data sets here; name their folder in OVERNIGHT_TEST_DATA")
+    return folder

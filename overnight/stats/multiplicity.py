@@ -1,8 +1,38 @@
 """Many tests at once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+Method = Literal["fdr_bh", "fdr_by", "holm"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjusted:
+    """One p-value after each adjustment; None where there was none."""
+
+    q_value: float | None  # Benjamini-Hochberg
+    q_value_by: float | None  # Benjamini-Yekutieli: holds under any dependence between the tests
+    p_holm: float | None  # Holm: bounds the chance of even one false call
+
+
+def adjust_all(p_values: Sequence[float | None]) -> list[Adjusted]:
+    """Return every adjustment of each p-value, in the order given.
+
+    Raises:
+        ValueError: a p-value is outside [0, 1].
+    """
+    return [
+        Adjusted(q_value=bh, q_value_by=by, p_holm=holm)
+        for bh, by, holm in zip(
+            benjamini_hochberg(p_values),
+            benjamini_yekutieli(p_values),
+            holm_bonferroni(p_values),
+            strict=True,
+        )
+    ]
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
@@ -17,8 +47,40 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
     Source:
         Benjamini & Hochberg (1995), J R Stat Soc B 57:289-300.
     """
+    return _adjust(p_values, "fdr_bh")
+
+
+def benjamini_yekutieli(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return q-values that hold however the tests depend on each other: those above times 1 + 1/2 + ... + 1/m.
+
+    Raises:
+        ValueError: a p-value is outside [0, 1].
+
+    Source:
+        Benjamini & Yekutieli (2001), Ann Stat 29:1165-1188.
+    """
+    return _adjust(p_values, "fdr_by")
+
+
+def holm_bonferroni(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values adjusted so that the chance of even one false call is bounded: the step-down rule.
+
+    Raises:
+        ValueError: a p-value is outside [0, 1].
+
+    Source:
+        Holm (1979), Scand J Stat 6:65-70.
+    """
+    return _adjust(p_values, "holm")
+
+
+def _adjust(p_values: Sequence[float | None], method: Method) -> list[float | None]:
     defined = [p for p in p_values if p is not None]
+    if not all(0.0 <= p <= 1.0 for p in defined):
+        raise ValueError(
+            f"a p-value lies between 0 and 1; found {next(p for p in defined if not 0 <= p <= 1)}"
+        )
     if not defined:
         return [None] * len(p_values)
-    adjusted = iter(stats.false_discovery_control(defined, method="bh").tolist())
+    adjusted = iter(multipletests(defined, method=method)[1].tolist())
     return [None if p is None else next(adjusted) for p in p_values]

@@ -1,16 +1,25 @@
-"""The sign-flip test of a mean paired difference."""
+"""The sign-flip test of a mean paired difference, of pairs or of clusters of pairs."""
 
 import numpy as np
 
 from overnight.errors import UndefinedMetricError
+from overnight.stats.clusters import Codes, cluster_sums
 from overnight.stats.pairs import FloatArray
 from overnight.stats.resampling import chunks
 
 _TIE = 1e-12  # of the largest sum there can be: sums closer than this are equal, so rounding decides nothing
 
 
-def sign_flip_p(differences: FloatArray, *, n_resamples: int = 5000, rng: np.random.Generator) -> float:
+def sign_flip_p(
+    differences: FloatArray,
+    *,
+    n_resamples: int = 5000,
+    rng: np.random.Generator,
+    clusters: Codes | None = None,
+) -> float:
     """Return the two-sided p-value of no effect, if each difference could as well have had the other sign.
+
+    With ``clusters``, whole clusters change their sign: their sums are what is flipped.
 
     Flipping m differences of one size leaves 2 * Binomial(m, 1/2) - m of them in sum, so one binomial draw
     per distinct size stands for m coins: the same distribution in less memory.
@@ -33,8 +42,9 @@ def sign_flip_p(differences: FloatArray, *, n_resamples: int = 5000, rng: np.ran
     if not np.isfinite(differences).all():
         raise ValueError("a difference is not finite; leave out pairs in which a metric is undefined")
 
-    sizes, counts = np.unique(np.abs(differences), return_counts=True)
-    observed = abs(float(np.sum(np.sort(differences))))
+    sums = cluster_sums(differences, clusters).sums
+    sizes, counts = np.unique(np.abs(sums), return_counts=True)
+    observed = abs(float(np.sum(sums)))
     bar = observed - _TIE * float(sizes @ counts)
     n_as_far = 0
     for part in chunks(n_resamples, len(sizes)):

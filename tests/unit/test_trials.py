@@ -35,7 +35,9 @@ DATASETS = [
     {"name": "facts", "type": "closed", "path": "/nowhere/facts.jsonl", "sha256": "c" * 64},
     {"name": "passages", "type": "open", "path": "/nowhere/passages.jsonl", "sha256": "d" * 64},
 ]
-ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)  # a specification refuses lone surrogates
+ANY_TEXT = st.text(
+    st.characters(exclude_categories=("Cs",)), max_size=30
+)  # a specification refuses lone surrogates
 
 
 def model(name: str, sha256: str | None = None, **fields: Any) -> dict[str, Any]:
