@@ -1,1 +1,54 @@
 """Commands that need no run: scores, statistics, costs and prompts from files that somebody has."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from overnight.cli.app import AsJson, app
+
+Seed = Annotated[int, typer.Option(help="Of every resampling.")]
+Resamples = Annotated[int, typer.Option(min=1, help="Of each bootstrap and each sign-flip test.")]
+
+
+@app.command(name="import")
+def import_(
+    tool: Annotated[str, typer.Argument(metavar="lm-eval|inspect", help="Whose logs they are.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Logs, or folders of logs.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    metric: Annotated[
+        str | None, typer.Option(help="Which metric to compare; needed where the logs have several.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Which task, where the logs are of several.")] = None,
+    filter_name: Annotated[
+        str | None,
+        typer.Option("--filter", help="Which filter of lm-evaluation-harness, where there are several."),
+    ] = None,
+    identify_by: Annotated[
+        str, typer.Option(metavar="content|id", help="What makes two rows the same item.")
+    ] = "content",
+    common_items: Annotated[
+        bool, typer.Option("--common-items", help="Compare on the items that every log has.")
+    ] = False,
+    unfinished: Annotated[
+        bool,
+        typer.Option("--unfinished", help="Take evaluations that did not end well, as far as they came."),
+    ] = False,
+    seed: Seed = 2025,
+    resamples: Resamples = 5000,
+    as_json: AsJson = False,
+) -> None:
+    """Compare systems from per-item logs of lm-evaluation-harness or Inspect: every pair, item by item."""
+    from overnight.cli.importing import import_command, import_options  # noqa: PLC0415
+
+    options = import_options(
+        metric=metric,
+        task=task,
+        filter_name=filter_name,
+        identify_by=identify_by,
+        is_common_only=common_items,
+        is_partial_allowed=unfinished,
+        seed=seed,
+        n_resamples=resamples,
+    )
+    import_command(tool, paths, out, options, as_json=as_json)
