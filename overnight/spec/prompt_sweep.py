@@ -7,7 +7,15 @@ resume. The same type holds what a person writes (names of models, prompt sets a
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from overnight.records import Condition
 from overnight.spec.base import Name, Spec
@@ -97,12 +105,20 @@ class UnsupportedSpec(Spec):
     min_token_overlap: float = Field(default=0.6, gt=0, le=1)
 
 
+TestedMetric = Literal["em", "f1", "abstain_rate", "false_answer_rate", "unsupported_rate", "rouge_l"]
+
+
 class StatisticsSpec(Spec):
     """Settings of the comparisons."""
 
     resamples: PositiveInt = Field(default=5000, description="of the bootstrap and of the permutation test")
     confidence: Probability = 0.95
     seed: NonNegativeInt = 1337
+    tost_margins: dict[TestedMetric, PositiveFloat] = Field(
+        default={"em": 0.01, "f1": 0.01},
+        description="differences too small to matter, by metric; what is not named is not tested for equivalence",
+    )
+    tost_alpha: float = Field(default=0.05, gt=0, lt=0.5, description="level of each one-sided test")
 
 
 class PricingSpec(Spec):

@@ -3,54 +3,39 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import TypeVar
 
 from overnight.records import ItemType
-from overnight.stats.bootstrap import paired_bootstrap
-from overnight.stats.mcnemar import McNemar, discordant_pairs, mcnemar
-from overnight.stats.multiplicity import benjamini_hochberg
-from overnight.stats.pairs import Pairs, pair
-from overnight.stats.permutation import sign_flip_p
+from overnight.stats.multiplicity import adjust_all
+from overnight.stats.paired import Margin, PairedStatistics, paired_statistics, shallow
+from overnight.stats.pairs import pair
 from overnight.stats.rng import stream
 
 METRICS: Mapping[ItemType, tuple[str, ...]] = MappingProxyType(
     {
-        ItemType.OPEN: ("em", "f1", "abstain_rate", "false_answer_rate", "unsupported_rate"),
-        ItemType.CLOSED: ("em", "f1", "abstain_rate"),
+        ItemType.OPEN: ("em", "f1", "abstain_rate", "false_answer_rate", "unsupported_rate", "rouge_l"),
+        ItemType.CLOSED: ("em", "f1", "abstain_rate", "rouge_l"),
     }
 )
+OPTIONAL_METRICS = frozenset({"rouge_l"})  # compared where a table has them
+_IS_HIGHER_BETTER = {
+    "em": True,
+    "f1": True,
+    "rouge_l": True,
+    "false_answer_rate": False,
+    "unsupported_rate": False,
+}
+
+P = TypeVar("P", bound=PairedStatistics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Treatment against control on one metric, type and temperature; all numbers are finite or None.
-
-    Means are over the pairs alone, in [0, 1] like the metrics. Differences are treatment - control.
-    """
+class Comparison(PairedStatistics):
+    """Treatment against control on one metric, type and temperature; metrics are in [0, 1]."""
 
     metric: str
     type: ItemType
     temperature: float
-    n_pairs: int
-    n_unpaired: int  # items with a row in one arm only
-    n_half_defined: int  # items with both rows, of which one defines the metric
-    n_undefined: int  # items for which the metric is defined in neither arm; not in the pairing rate
-    pairing_rate: float | None
-    mean_control: float | None = None
-    mean_treatment: float | None = None
-    mean_difference: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    confidence: float
-    n_resamples: int
-    mcnemar: McNemar | None = None  # em only
-    permutation_p: float | None = None  # f1 only
-    q_value: float | None = None  # of `p_value`, over a whole run; None until `adjust`
-    undefined_because: str | None = None
-
-    @property
-    def p_value(self) -> float | None:
-        """The one p-value of this comparison: exact McNemar for em, sign flips for f1, none otherwise."""
-        return self.mcnemar.p_exact if self.mcnemar else self.permutation_p
 
 
 def compare_arms(
@@ -63,11 +48,14 @@ def compare_arms(
     seed: int,
     n_resamples: int = 5000,
     confidence: float = 0.95,
+    clusters: Mapping[str, str] | None = None,
+    margin: Margin | None = None,
 ) -> Comparison:
     """Compare two arms by item.
 
-    Every metric gets a bootstrap interval; em also McNemar's test, after an item with several draws is called
-    right or wrong by `mcnemar.RIGHT_FROM`; f1 also the sign-flip test.
+    Every metric gets every estimate; the declared p-value of em is that of McNemar's exact test, after an item
+    with several draws is called right or wrong by `mcnemar.RIGHT_FROM`, that of the others is the sign-flip
+    test's.
 
     Args:
         control: per-item value by item key; None where the metric is undefined for the item.
@@ -78,6 +66,8 @@ def compare_arms(
         seed: with metric, type and temperature it names the random streams, so no comparison moves another.
         n_resamples: of the bootstrap and of the sign flips.
         confidence: of all intervals, in (0, 1).
+        clusters: of each item the cluster it belongs to; None takes items as independent.
+        margin: for equivalence; None makes no test of it.
 
     Returns:
         Without pairs, a comparison whose numbers are None and which says why; with one pair, no interval.
@@ -87,56 +77,34 @@ def compare_arms(
     """
     if metric not in METRICS[type]:
         raise ValueError(f"metric {metric!r} is not tested on {type} items; choose from {METRICS[type]}")
-    pairs = pair(control, treatment)
-    empty = Comparison(
+    statistics = paired_statistics(
+        pair(control, treatment),
         metric=metric,
-        type=type,
-        temperature=temperature,
-        n_pairs=pairs.n_pairs,
-        n_unpaired=len(pairs.unpaired),
-        n_half_defined=len(pairs.half_defined),
-        n_undefined=len(pairs.undefined),
-        pairing_rate=pairs.pairing_rate,
-        confidence=confidence,
+        stream_for=lambda purpose: stream(seed, purpose, metric, type.value, repr(float(temperature))),
+        has_right_and_wrong=metric == "em",
+        clusters=clusters,
+        margin=margin,
         n_resamples=n_resamples,
+        confidence=confidence,
     )
-    if not pairs.n_pairs:
-        return replace(empty, undefined_because=_why_no_pairs(metric, pairs))
-
-    labels = (metric, type.value, repr(float(temperature)))
-    differences = pairs.differences
-    interval = paired_bootstrap(
-        differences, n_resamples=n_resamples, confidence=confidence, rng=stream(seed, "bootstrap", *labels)
-    )
-    test, flip_p = None, None
-    if metric == "em":
-        test = mcnemar(*discordant_pairs(pairs.control, pairs.treatment), confidence=confidence)
-    elif metric == "f1":
-        flip_p = sign_flip_p(differences, n_resamples=n_resamples, rng=stream(seed, "sign flip", *labels))
-    return replace(
-        empty,
-        mean_control=float(pairs.control.mean()),
-        mean_treatment=float(pairs.treatment.mean()),
-        mean_difference=float(differences.mean()),
-        ci_low=interval.low,
-        ci_high=interval.high,
-        mcnemar=test,
-        permutation_p=flip_p,
-        undefined_because="one pair has no interval" if pairs.n_pairs == 1 else None,
-    )
+    return Comparison(metric=metric, type=type, temperature=temperature, **shallow(statistics))
 
 
-def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Fill the q-values by Benjamini-Hochberg over every p-value of the run, of either test.
+def metric_margin(metric: str, margins: Mapping[str, float], alpha: float) -> Margin | None:
+    """Return the declared margin of a metric, with which way is worse; None where none was declared."""
+    if metric not in margins:
+        return None
+    return Margin(margin=margins[metric], alpha=alpha, is_higher_better=_IS_HIGHER_BETTER.get(metric))
 
-    Call it once, on all comparisons of a run: the number of tests is part of the result.
+
+def adjust(comparisons: Sequence[P], also: Sequence[float | None] = ()) -> list[P]:
+    """Fill the adjusted p-values over every declared p-value of the run, of whichever test.
+
+    Call it once, on all comparisons of a run: the number of tests is part of the result. ``also`` are
+    p-values of other tests of the run, which count too.
     """
-    q_values = benjamini_hochberg([comparison.p_value for comparison in comparisons])
-    return [replace(comparison, q_value=q) for comparison, q in zip(comparisons, q_values, strict=True)]
-
-
-def _why_no_pairs(metric: str, pairs: Pairs) -> str:
-    return (
-        f"no item has {metric} in both arms: {len(pairs.unpaired)} have one row only, "
-        f"{len(pairs.half_defined)} define it in one arm, {len(pairs.undefined)} in neither"
-    )
+    adjusted = adjust_all([*(comparison.p_value for comparison in comparisons), *also])
+    return [
+        replace(comparison, q_value=q.q_value, q_value_by=q.q_value_by, p_holm=q.p_holm)
+        for comparison, q in zip(comparisons, adjusted, strict=False)
+    ]

@@ -68,8 +68,8 @@ def tost(
     small_sample = units.n_clusters / (units.n_clusters - 1)
     error = float(np.sqrt(small_sample * np.sum(residuals**2)) / units.sizes.sum())
     if error <= _NO_SPREAD * float(np.abs(differences).max()):
-        return Tost(
-            **empty, undefined_because=f"the {what} do not differ (sd 0): a t test has no denominator"
+        return replace(
+            empty, undefined_because=f"the {what} do not differ (sd 0): a t test has no denominator"
         )
     t = stats.t(units.n_clusters - 1)
     p_lower = float(t.sf((units.mean + margin) / error))

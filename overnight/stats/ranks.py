@@ -7,8 +7,7 @@ from scipy import stats
 
 from overnight.stats.pairs import FloatArray
 
-_EXACT_WITHOUT_TIES = 50  # differences; below that the distribution without ties is computed
-_EXACT_WITH_TIES = 13  # differences; 2^13 sign patterns are tried
+_EXACT_UP_TO = 50  # differences that are not zero; above, the normal approximation is good to three digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +24,8 @@ def wilcoxon(differences: FloatArray) -> Wilcoxon | None:
     """Return Wilcoxon's signed-rank test; None where no difference is other than zero.
 
     Zeros are left out before ranking (Wilcoxon's own rule, ``zero_method="wilcox"``), ties share their mean
-    rank. Up to 50 differences without ties, and up to 13 with, the p-value is exact; above, it is the normal
-    approximation with the correction for ties, without one for continuity.
+    rank. Up to 50 such differences the p-value is exact, with ties too, for which SciPy would try every sign
+    pattern one by one; above, it is the normal approximation corrected for ties and not for continuity.
 
     Source:
         Wilcoxon (1945), Biometrics Bulletin 1:80-83; ``scipy.stats.wilcoxon``.
@@ -35,16 +34,24 @@ def wilcoxon(differences: FloatArray) -> Wilcoxon | None:
     n_nonzero = len(nonzero)
     if n_nonzero == 0:
         return None
-    has_ties = len(np.unique(np.abs(nonzero))) < n_nonzero
-    if n_nonzero <= (_EXACT_WITH_TIES if has_ties else _EXACT_WITHOUT_TIES):
-        name = "exact over all sign patterns" if has_ties else "exact"
-        method = stats.PermutationMethod(n_resamples=2**n_nonzero) if has_ties else "exact"
+    if n_nonzero > _EXACT_UP_TO:
+        test = stats.wilcoxon(nonzero, zero_method="wilcox", correction=False, method="asymptotic")
+        w, p_value, method = float(test.statistic), float(test.pvalue), "asymptotic"
     else:
-        name = method = "asymptotic"
-    test = stats.wilcoxon(nonzero, zero_method="wilcox", correction=False, method=method)
-    return Wilcoxon(
-        w=float(test.statistic), p_value=min(1.0, float(test.pvalue)), n_nonzero=n_nonzero, method=name
-    )
+        ranks = stats.rankdata(np.abs(nonzero))
+        w = float(min(ranks[nonzero > 0.0].sum(), ranks[nonzero < 0.0].sum()))
+        p_value, method = 2.0 * _share_of_rank_sums_up_to(w, ranks), "exact"
+    return Wilcoxon(w=w, p_value=min(1.0, p_value), n_nonzero=n_nonzero, method=method)
+
+
+def _share_of_rank_sums_up_to(bound: float, ranks: FloatArray) -> float:
+    """Return the share of all sign patterns whose positive ranks add up to at most ``bound``."""
+    halves = np.rint(2.0 * ranks).astype(int)  # tied ranks are multiples of one half
+    ways = np.zeros(int(halves.sum()) + 1)
+    ways[0] = 1.0
+    for half in halves:
+        ways[half:] += ways[: len(ways) - half].copy()
+    return float(ways[: round(2.0 * bound) + 1].sum() / 2.0 ** len(ranks))
 
 
 def rank_biserial(differences: FloatArray) -> float | None:

@@ -1,8 +1,9 @@
 """Several systems that answered the same items: every pair of them, and all at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from overnight.errors import UsageError
 from overnight.stats.bootstrap import bootstrap_intervals
 from overnight.stats.clusters import cluster_codes
 from overnight.stats.cochran import CochranQ, cochran_q
-from overnight.stats.multiplicity import adjust_all
+from overnight.stats.compare import adjust
 from overnight.stats.paired import Margin, PairedStatistics, paired_statistics, shallow
 from overnight.stats.pairs import FloatArray, pair
 from overnight.stats.rng import stream
@@ -86,26 +87,21 @@ def compare_systems(
         UsageError: there are fewer than two systems, or two of them do not have the same items.
         ValueError: a score is not finite, or a setting is out of range.
     """
-    _require_same_items(scores)
+    require_same_items(scores)
     names = list(scores)
     keys = sorted(scores[names[0]])
     is_binary = right_from is not None or _is_binary(scores)
-    pairs = []
-    for first, second in combinations(names, 2):
-        statistics = paired_statistics(
-            pair(scores[first], scores[second]),
-            metric=metric,
-            stream_for=lambda purpose, first=first, second=second: stream(  # type: ignore[misc]
-                seed, purpose, "systems", metric, first, second
-            ),
-            has_right_and_wrong=is_binary,
-            clusters=clusters,
-            margin=margin,
-            n_resamples=n_resamples,
-            confidence=confidence,
-        )
-        pairs.append(SystemPair(first=first, second=second, **shallow(statistics)))
-    adjusted = adjust_all([each.p_value for each in pairs])
+    same: dict[str, Any] = {
+        "metric": metric,
+        "seed": seed,
+        "n_resamples": n_resamples,
+        "confidence": confidence,
+        "clusters": clusters,
+    }
+    pairs = [
+        compare_pair(scores, first, second, has_right_and_wrong=is_binary, margin=margin, **same)
+        for first, second in combinations(names, 2)
+    ]
     codes = cluster_codes(keys, clusters)
     return SystemsComparison(
         metric=metric,
@@ -115,26 +111,45 @@ def compare_systems(
         seed=seed,
         n_resamples=n_resamples,
         confidence=confidence,
-        systems=tuple(
-            _mean(
-                name,
-                scores[name],
-                stream(seed, "bootstrap mean", "systems", metric, name),
-                n_resamples=n_resamples,
-                confidence=confidence,
-                clusters=clusters,
-            )
-            for name in names
-        ),
-        pairs=tuple(
-            replace(each, q_value=q.q_value, q_value_by=q.q_value_by, p_holm=q.p_holm)
-            for each, q in zip(pairs, adjusted, strict=True)
-        ),
-        cochran=cochran_q(_complete(scores, keys, right_from)),
+        systems=tuple(system_mean(name, scores[name], **same) for name in names),
+        pairs=tuple(adjust(pairs)),
+        cochran=cochran_q(complete_table(scores, keys, right_from)),
     )
 
 
-def _require_same_items(scores: Mapping[str, Mapping[str, float | None]]) -> None:
+def compare_pair(
+    scores: Mapping[str, Mapping[str, float | None]],
+    first: str,
+    second: str,
+    *,
+    metric: str,
+    seed: int,
+    n_resamples: int,
+    confidence: float,
+    clusters: Mapping[str, str] | None,
+    margin: Margin | None,
+    has_right_and_wrong: bool,
+) -> SystemPair:
+    """Compare two of the systems; arguments as in `compare_systems`."""
+    statistics = paired_statistics(
+        pair(scores[first], scores[second]),
+        metric=metric,
+        stream_for=lambda purpose: stream(seed, purpose, "systems", metric, first, second),
+        has_right_and_wrong=has_right_and_wrong,
+        clusters=clusters,
+        margin=margin,
+        n_resamples=n_resamples,
+        confidence=confidence,
+    )
+    return SystemPair(first=first, second=second, **shallow(statistics))
+
+
+def require_same_items(scores: Mapping[str, Mapping[str, float | None]]) -> None:
+    """Check that all systems have the same item keys.
+
+    Raises:
+        UsageError: they do not, or there are fewer than two.
+    """
     names = list(scores)
     if len(names) < 2:  # noqa: PLR2004 - a comparison takes two
         raise UsageError(f"{len(names)} systems; a comparison takes two or more")
@@ -159,30 +174,32 @@ def _is_binary(scores: Mapping[str, Mapping[str, float | None]]) -> bool:
     return values - {None} <= {0.0, 1.0} and values != {None}
 
 
-def _complete(
-    scores: Mapping[str, Mapping[str, float | None]], keys: Sequence[str], right_from: float | None
+def complete_table(
+    scores: Mapping[str, Mapping[str, float | None]], keys: Sequence[str], right_from: float | None = None
 ) -> FloatArray:
-    """Return ``[n_items, n_systems]`` of the items that every system defines."""
+    """Return ``[n_items, n_systems]`` of the items that every system defines, as 0 and 1 with ``right_from``."""
     columns = [[scores[name][key] for key in keys] for name in scores]
     table = np.array(columns, dtype=np.float64).reshape(len(columns), len(keys)).T
     table = table[~np.isnan(table).any(axis=1)]
     return table if right_from is None else (table >= right_from).astype(np.float64)
 
 
-def _mean(
-    name: str,
+def system_mean(
+    system: str,
     items: Mapping[str, float | None],
-    rng: np.random.Generator,
     *,
+    metric: str,
+    seed: int,
     n_resamples: int,
     confidence: float,
     clusters: Mapping[str, str] | None,
 ) -> SystemMean:
+    """Return the mean of one system with its bootstrap interval; arguments as in `compare_systems`."""
     keys = sorted(key for key, value in items.items() if value is not None)
     values = np.array([items[key] for key in keys], dtype=np.float64)
     if not keys:
         return SystemMean(
-            system=name,
+            system=system,
             n_items=0,
             n_undefined=len(items),
             mean=None,
@@ -195,16 +212,18 @@ def _mean(
         values,
         n_resamples=n_resamples,
         confidence=confidence,
-        rng=rng,
+        rng=stream(seed, "bootstrap mean", "systems", metric, system),
         clusters=cluster_codes(keys, clusters),
     ).percentile
     return SystemMean(
-        system=name,
+        system=system,
         n_items=len(keys),
         n_undefined=len(items) - len(keys),
         mean=float(values.mean()),
         ci_low=interval.low,
         ci_high=interval.high,
         ci_method=interval.method,
-        undefined_because=interval.undefined_because and interval.undefined_because.replace("pair", "value"),
+        undefined_because=None
+        if interval.low is not None
+        else f"one {'item' if len(keys) == 1 else 'cluster'} has no interval",
     )

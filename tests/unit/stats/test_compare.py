@@ -2,17 +2,21 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
 
 from overnight.records import ItemType
-from overnight.stats.compare import METRICS, Comparison, adjust, compare_arms
+from overnight.stats.compare import METRICS, Comparison, adjust, compare_arms, metric_margin
 from overnight.stats.mcnemar import mcnemar
-from overnight.stats.multiplicity import benjamini_hochberg
+from overnight.stats.multiplicity import benjamini_hochberg, holm_bonferroni
+from overnight.stats.paired import Margin
 
 CONTROL = {f"q{i}": float(i % 3 == 0) for i in range(60)}
 TREATMENT = {f"q{i}": float(i % 2 == 0) for i in range(60)}
+
+SETTINGS: Any = {"metric": "em", "type": ItemType.OPEN, "temperature": 0.0, "seed": 1, "n_resamples": 400}
 
 
 def compare(
@@ -45,8 +49,8 @@ def test_each_metric_has_the_tests_that_belong_to_it(item_type: ItemType) -> Non
     for metric in METRICS[item_type]:
         result = compare(metric=metric, item_type=item_type)
         assert (result.mcnemar is not None) == (metric == "em")
-        assert (result.permutation_p is not None) == (metric == "f1")
-        assert result.ci_low is not None
+        assert result.p_value == (result.mcnemar.p_exact if result.mcnemar else result.permutation_p)
+        assert None not in (result.permutation_p, result.ci_low, result.ci_bca_low, result.hodges_lehmann)
 
 
 def test_a_metric_of_open_items_is_not_tested_on_closed_ones() -> None:
@@ -103,8 +107,39 @@ def test_q_values_run_over_both_kinds_of_test_and_leave_the_rest_alone() -> None
     adjusted = adjust(comparisons)
     assert [c.q_value for c in comparisons] == [None] * len(comparisons)
     p_values = [c.mcnemar.p_exact if c.mcnemar else c.permutation_p for c in comparisons]
-    assert sum(p is not None for p in p_values) == 2 * 2 * 2  # em and f1, two types, two temperatures
+    assert len(p_values) == 2 * sum(len(metrics) for metrics in METRICS.values())  # two temperatures
     assert [c.q_value for c in adjusted] == benjamini_hochberg(p_values)
+    assert [c.p_holm for c in adjusted] == holm_bonferroni(p_values)
+
+
+def test_other_tests_of_the_run_count_in_the_adjustment() -> None:
+    alone, among_four = adjust([compare()])[0], adjust([compare()], [1.0, None, 1.0, 1.0])[0]
+    assert alone.q_value == compare().p_value
+    assert among_four.q_value == pytest.approx(4 * compare().p_value)  # type: ignore[operator]
+
+
+def test_a_declared_margin_knows_which_way_is_worse() -> None:
+    margins = {"em": 0.01, "false_answer_rate": 0.02, "abstain_rate": 0.1}
+    assert metric_margin("em", margins, 0.05) == Margin(margin=0.01, alpha=0.05, is_higher_better=True)
+    assert metric_margin("false_answer_rate", margins, 0.1) == Margin(
+        margin=0.02, alpha=0.1, is_higher_better=False
+    )
+    # An abstention is good on one item and bad on another.
+    assert metric_margin("abstain_rate", margins, 0.05).is_higher_better is None  # type: ignore[union-attr]
+    assert metric_margin("f1", margins, 0.05) is None
+
+
+def test_clusters_reach_the_interval_the_sign_flips_and_the_equivalence_test() -> None:
+    clusters = {f"q{i}": f"passage {i // 6}" for i in range(60)}
+    plain = compare_arms(CONTROL, TREATMENT, **SETTINGS, margin=Margin(margin=0.3))
+    clustered = compare_arms(CONTROL, TREATMENT, **SETTINGS, margin=Margin(margin=0.3), clusters=clusters)
+    assert (plain.n_clusters, clustered.n_clusters) == (60, 10)
+    assert clustered.ci_method == "percentile bootstrap of 10 clusters"
+    assert clustered.ci_low != plain.ci_low
+    # Every passage holds the same six answers, so its difference is that of every other.
+    assert clustered.tost is not None
+    assert "sd 0" in str(clustered.tost.undefined_because)
+    assert clustered.mcnemar == plain.mcnemar
 
 
 def test_every_comparison_is_strict_json() -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from overnight.stats.multiplicity import benjamini_hochberg
+from overnight.stats.multiplicity import adjust_all, benjamini_hochberg, benjamini_yekutieli, holm_bonferroni
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 # 25 tests, the example that the specification names; the q-values below follow from the definition.
@@ -63,3 +63,23 @@ def test_a_test_without_a_p_value_stays_without_and_is_not_counted() -> None:
 def test_what_is_no_p_value_is_refused(p: float) -> None:
     with pytest.raises(ValueError, match="0 and 1"):
         benjamini_hochberg([0.5, p])
+
+
+@given(P_VALUES)
+def test_the_other_adjustments_follow_from_their_definitions(p_values: list[float]) -> None:
+    m = len(p_values)
+    harmonic = sum(1 / rank for rank in range(1, m + 1))
+    assert benjamini_yekutieli(p_values) == pytest.approx(
+        [min(1.0, harmonic * q) for q in by_definition(p_values)]
+    )
+    ordered = sorted(p_values)
+    holm = {p: min(1.0, max((m - i) * ordered[i] for i in range(m) if ordered[i] <= p)) for p in p_values}
+    assert holm_bonferroni(p_values) == pytest.approx([holm[p] for p in p_values])
+
+
+def test_all_adjustments_leave_out_what_has_no_p_value() -> None:
+    # Two tests: BY is BH times 1 + 1/2; Holm is 2 x .01 and max(.02, 1 x .04).
+    adjusted = adjust_all([0.04, None, 0.01])
+    assert [each.q_value for each in adjusted] == [pytest.approx(0.04), None, pytest.approx(0.02)]
+    assert [each.q_value_by for each in adjusted] == [pytest.approx(0.06), None, pytest.approx(0.03)]
+    assert [each.p_holm for each in adjusted] == [pytest.approx(0.04), None, pytest.approx(0.02)]

@@ -125,7 +125,7 @@ def test_no_item_one_item_and_equal_systems_have_reasons_in_place_of_numbers() -
     assert "undefined for all of 1 items" in str(nothing.systems[0].undefined_because)
     one = compare({"a": {"q": 0.0}, "b": {"q": 1.0}})
     assert (one.pairs[0].mean_difference, one.pairs[0].ci_low) == (1.0, None)
-    assert one.systems[0].undefined_because == "one value has no interval"
+    assert one.systems[0].undefined_because == "one item has no interval"
     equal = compare({"a": BINARY["a"], "b": BINARY["a"]})
     assert equal.pairs[0].p_value == 1.0
     assert "same items" in str(equal.cochran.undefined_because)
