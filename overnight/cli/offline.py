@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from overnight.cli.app import AsJson, app
+from overnight.cli.app import EXPERIMENTS, AsJson, ExperimentsDir, app
 
 Seed = Annotated[int, typer.Option(help="Of every resampling.")]
 Resamples = Annotated[int, typer.Option(min=1, help="Of each bootstrap and each sign-flip test.")]
@@ -52,3 +52,30 @@ def import_(
         n_resamples=resamples,
     )
     import_command(tool, paths, out, options, as_json=as_json)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="A B [C ...]", help="Runs by id or path, or trials as RUN/SLUG.")
+    ],
+    across_models: Annotated[
+        bool, typer.Option("--across-models", help="Compare trials that different models answered.")
+    ] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Compare trials that are not done, as far as they are.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the report and its numbers to this folder.")] = None,
+    seed: Seed = 2025,
+    resamples: Resamples = 5000,
+    experiments_dir: ExperimentsDir = EXPERIMENTS,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs or trials over the same items, item by item, arm by arm."""
+    from overnight.cli.comparing import compare_command  # noqa: PLC0415
+    from overnight.runs.side_by_side import CompareOptions  # noqa: PLC0415
+
+    options = CompareOptions(
+        is_across_models=across_models, is_partial_allowed=unfinished, seed=seed, n_resamples=resamples
+    )
+    compare_command(experiments_dir, runs, out, options, as_json=as_json)

@@ -70,8 +70,10 @@ def _table_blocks(one: PairedTable) -> list[str]:
 
 
 def _items(one: PairedTable) -> list[str]:
-    if not one.differing:
+    if not one.n_differing:
         return ["The systems have the same score on every item that they share."]
+    if not one.differing:
+        return [f"Items on which the systems differ: {one.n_differing:,} of {one.comparison.n_items:,}."]
     shown = one.differing[:ITEMS_SHOWN]
     systems = [mean.system for mean in one.comparison.systems]
     return [
