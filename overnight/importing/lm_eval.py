@@ -89,10 +89,12 @@ def read_samples(
     lines: dict[str, int] = {}
     filters: set[str] = set()
     n_documents = 0
+    wanted = filter_name
     for line, row in _rows(file.path):
         found_filter = str(row.get("filter", "none"))
         filters.add(found_filter)
-        if found_filter != (filter_name or min(filters)):
+        wanted = wanted or found_filter
+        if found_filter != wanted:
             continue
         item_id = str(row["doc_id"])
         if item_id in by_id:
