@@ -14,8 +14,6 @@ def paired_markdown(report: PairedReport) -> str:
     """Return the report as Markdown; every text is escaped."""
     blocks = [f"# {cell(report.title)}", cell(words.verdict(report), limit=2000)]
     blocks += [f"> {cell(finding, limit=2000)}" for finding in report.findings]
-    if report.facts:
-        blocks.append(markdown_table(["what", "which"], report.facts))
     if report.settings:
         blocks += [
             "## Settings that differ",
@@ -25,13 +23,14 @@ def paired_markdown(report: PairedReport) -> str:
         ]
     for one in report.tables:
         blocks += _table_blocks(one)
+    blocks += ["## What was compared", markdown_table(["what", "which"], report.facts)]
     blocks += ["## How to read this", *(cell(sentence, limit=2000) for sentence in words.HOW_TO_READ)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _table_blocks(one: PairedTable) -> list[str]:
     comparison = one.comparison
-    level = f"{comparison.confidence:.0%} interval"
+    level = f"{100 * comparison.confidence:g} % interval"
     return [
         f"## {cell(one.heading)}",
         cell(" ".join(part for part in (words.direction(one), words.cochran(one)) if part)),

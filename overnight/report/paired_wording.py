@@ -86,6 +86,6 @@ def verdict(report: PairedReport) -> str:
         f"{'differs' if len(shown) == 1 else 'differ'} with q below {SHOWN_BELOW:g}. The clearest difference"
         f"{where} is {pair.second} against {pair.first}: {score(table, pair.mean_treatment)} against "
         f"{score(table, pair.mean_control)}, a difference of {difference(table, pair.mean_difference)} "
-        f"({pair.confidence:.0%} interval {interval(table, pair.ci_low, pair.ci_high) or 'n/a'}, "
+        f"({100 * pair.confidence:g} % interval {interval(table, pair.ci_low, pair.ci_high) or 'n/a'}, "
         f"q {probability(pair.q_value)}, {counted(pair.n_pairs, 'item')})."
     )
