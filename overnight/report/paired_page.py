@@ -15,7 +15,7 @@ from overnight.report.text import visible
 from overnight.stats.systems import SystemPair
 
 _TEMPLATES = Path(__file__).parent / "templates"
-ROWS_PER_FOREST = 60
+ROWS_PER_FOREST = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
