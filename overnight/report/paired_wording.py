@@ -79,7 +79,9 @@ def verdict(report: PairedReport) -> str:
     shown = [(table, pair) for table in tables for pair in table.shown]
     if not shown:
         return f"No difference could be shown: none of {counted(len(tested), 'pair')} has q below {SHOWN_BELOW:g}."
-    table, pair = max(shown, key=lambda found: found[1].q_value is not None and -found[1].q_value)
+    table, pair = min(
+        shown, key=lambda found: (found[1].q_value or 0.0, -abs(found[1].mean_difference or 0.0))
+    )
     where = f" ({table.heading})" if len(tables) > 1 else f" in {table.comparison.metric}"
     return (
         f"{len(shown)} of {counted(len(tested), 'pair')} "
