@@ -34,7 +34,7 @@ def import_(
         bool,
         typer.Option("--unfinished", help="Take evaluations that did not end well, as far as they came."),
     ] = False,
-    seed: Seed = 2025,
+    seed: Seed = 1337,
     resamples: Resamples = 5000,
     as_json: AsJson = False,
 ) -> None:
@@ -66,7 +66,7 @@ def compare(
         bool, typer.Option("--unfinished", help="Compare trials that are not done, as far as they are.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the report and its numbers to this folder.")] = None,
-    seed: Seed = 2025,
+    seed: Seed = 1337,
     resamples: Resamples = 5000,
     experiments_dir: ExperimentsDir = EXPERIMENTS,
     as_json: AsJson = False,
@@ -79,3 +79,25 @@ def compare(
         is_across_models=across_models, is_partial_allowed=unfinished, seed=seed, n_resamples=resamples
     )
     compare_command(experiments_dir, runs, out, options, as_json=as_json)
+
+
+@app.command()
+def stats(
+    per_item_csv: Annotated[
+        Path,
+        typer.Option(help="A per_item_scores.csv, or a table of one line an item and one column a system."),
+    ],
+    out_path: Annotated[
+        Path, typer.Option(help="A .json file, or a folder for significance.json or comparisons.json.")
+    ],
+    metric: Annotated[str | None, typer.Option(help="Which metric of a table of systems.")] = None,
+    resamples: Annotated[int, typer.Option(min=1, help="Of each bootstrap and each sign-flip test.")] = 5000,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random stream.")] = 1337,
+) -> None:
+    """Compare the arms, or the systems, of a table of scores item by item."""
+    from overnight.cli.statistics import show_statistics  # noqa: PLC0415
+
+    show_statistics(
+        per_item_csv, out_path, metric=metric, resamples=resamples, confidence=confidence, seed=seed
+    )

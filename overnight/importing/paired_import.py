@@ -36,7 +36,7 @@ class ImportOptions:
     identify_by: IdentifyBy = IdentifyBy.CONTENT
     is_common_only: bool = False
     is_partial_allowed: bool = False
-    seed: int = 2025
+    seed: int = 1337
     n_resamples: int = 5000
     confidence: float = 0.95
 

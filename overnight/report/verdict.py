@@ -15,6 +15,8 @@ from overnight.report.wording import (
 )
 from overnight.store.manifest import TrialState
 
+_HEADLINES = ("em", "f1")  # more is better; whether an abstention is good depends on the item
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -37,7 +39,11 @@ def verdict(run: RunReport) -> str:
 
 
 def _what_was_shown(run: RunReport) -> str:
-    tested = [placed for placed in comparisons(run) if placed.row.q_value is not None]
+    tested = [
+        placed
+        for placed in comparisons(run)
+        if placed.row.metric in _HEADLINES and placed.row.q_value is not None
+    ]
     if not tested:
         return "No comparison could be made: no trial has been scored in both arms."
     shown = [placed for placed in tested if placed.row.is_shown]

@@ -91,6 +91,7 @@ def seal_reports(folder: RunFolder) -> None:
             folder.aggregate_report,
             folder.html_report,
             folder.summary,
+            folder.comparisons,
         ]
         files += sorted(folder.figures.glob("*.p*"))
         artifacts = dict(seal(folder.path, file) for file in files if file.is_file())

@@ -33,7 +33,7 @@ class CompareOptions:
 
     is_across_models: bool = False
     is_partial_allowed: bool = False
-    seed: int = 2025
+    seed: int = 1337
     n_resamples: int = 5000
     confidence: float = 0.95
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from statsmodels.stats.contingency_tables import cochrans_q
 
 from overnight.stats.pairs import FloatArray
 
@@ -17,7 +16,9 @@ class CochranQ:
     q: float | None = None
     df: int | None = None
     p_value: float | None = None  # chi-squared approximation
-    q_value: float | None = None  # of `p_value` among all tests it was made with
+    q_value: float | None = None  # of `p_value` among all tests it was made with; None until adjusted
+    q_value_by: float | None = None
+    p_holm: float | None = None
     undefined_because: str | None = None
 
 
@@ -34,6 +35,8 @@ def cochran_q(right: FloatArray) -> CochranQ:
     n_items, n_systems = right.shape
     if reason := _why_none(right):
         return CochranQ(n_items=n_items, n_systems=n_systems, undefined_because=reason)
+    from statsmodels.stats.contingency_tables import cochrans_q  # noqa: PLC0415 - it brings pandas with it
+
     test = cochrans_q(right)
     return CochranQ(
         n_items=n_items,

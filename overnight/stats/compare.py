@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from overnight.records import ItemType
+from overnight.stats.cochran import CochranQ
 from overnight.stats.multiplicity import adjust_all
 from overnight.stats.paired import Margin, PairedStatistics, paired_statistics, shallow
 from overnight.stats.pairs import pair
@@ -26,7 +27,7 @@ _IS_HIGHER_BETTER = {
     "unsupported_rate": False,
 }
 
-P = TypeVar("P", bound=PairedStatistics)
+Test = TypeVar("Test", bound=PairedStatistics | CochranQ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,21 +91,20 @@ def compare_arms(
     return Comparison(metric=metric, type=type, temperature=temperature, **shallow(statistics))
 
 
-def metric_margin(metric: str, margins: Mapping[str, float], alpha: float) -> Margin | None:
+def metric_margin(metric: str, margins: Mapping[Any, float], alpha: float) -> Margin | None:
     """Return the declared margin of a metric, with which way is worse; None where none was declared."""
     if metric not in margins:
         return None
     return Margin(margin=margins[metric], alpha=alpha, is_higher_better=_IS_HIGHER_BETTER.get(metric))
 
 
-def adjust(comparisons: Sequence[P], also: Sequence[float | None] = ()) -> list[P]:
+def adjust(tests: Sequence[Test]) -> list[Test]:
     """Fill the adjusted p-values over every declared p-value of the run, of whichever test.
 
-    Call it once, on all comparisons of a run: the number of tests is part of the result. ``also`` are
-    p-values of other tests of the run, which count too.
+    Call it once, on all tests of a run: their number is part of the result.
     """
-    adjusted = adjust_all([*(comparison.p_value for comparison in comparisons), *also])
+    adjusted = adjust_all([test.p_value for test in tests])
     return [
-        replace(comparison, q_value=q.q_value, q_value_by=q.q_value_by, p_holm=q.p_holm)
-        for comparison, q in zip(comparisons, adjusted, strict=False)
+        replace(test, q_value=q.q_value, q_value_by=q.q_value_by, p_holm=q.p_holm)
+        for test, q in zip(tests, adjusted, strict=True)
     ]

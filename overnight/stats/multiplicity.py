@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
 
 Method = Literal["fdr_bh", "fdr_by"]
 
@@ -82,8 +81,11 @@ def holm_bonferroni(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _adjust(p_values: Sequence[float | None], method: Method) -> list[float | None]:
-    defined = _defined(p_values)
-    return _in_place(p_values, multipletests(defined, method=method)[1].tolist() if defined else [])
+    if not (defined := _defined(p_values)):
+        return [None] * len(p_values)
+    from statsmodels.stats.multitest import multipletests  # noqa: PLC0415 - it brings pandas with it
+
+    return _in_place(p_values, multipletests(defined, method=method)[1].tolist())
 
 
 def _defined(p_values: Sequence[float | None]) -> list[float]:

@@ -121,6 +121,11 @@ class RunFolder:
         return self.path / "summary.csv"
 
     @property
+    def comparisons(self) -> Path:
+        """Trials of one model among each other."""
+        return self.path / "comparisons.json"
+
+    @property
     def figures(self) -> Path:
         """Figures as PNG and PDF."""
         return self.path / "figures"

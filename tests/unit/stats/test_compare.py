@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from overnight.records import ItemType
+from overnight.stats.cochran import CochranQ
 from overnight.stats.compare import METRICS, Comparison, adjust, compare_arms, metric_margin
 from overnight.stats.mcnemar import mcnemar
 from overnight.stats.multiplicity import benjamini_hochberg, holm_bonferroni
@@ -113,7 +114,8 @@ def test_q_values_run_over_both_kinds_of_test_and_leave_the_rest_alone() -> None
 
 
 def test_other_tests_of_the_run_count_in_the_adjustment() -> None:
-    alone, among_four = adjust([compare()])[0], adjust([compare()], [1.0, None, 1.0, 1.0])[0]
+    others = [CochranQ(n_items=9, n_systems=3, p_value=p) for p in (1.0, None, 1.0, 1.0)]
+    alone, among_four = adjust([compare()])[0], adjust([compare(), *others])[0]
     assert alone.q_value == compare().p_value
     assert among_four.q_value == pytest.approx(4 * compare().p_value)  # type: ignore[operator]
 

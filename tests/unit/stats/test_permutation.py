@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from overnight.errors import UndefinedMetricError
-from overnight.stats import resampling
+from overnight.stats import permutation, resampling
 from overnight.stats.permutation import sign_flip_p
 from overnight.stats.rng import stream
 
@@ -62,10 +62,21 @@ def test_rounding_does_not_break_a_tie() -> None:
     assert sign_flip_p(differences, n_resamples=40_000, rng=stream(1)) == pytest.approx(0.25, abs=0.01)
 
 
-def test_the_chunk_size_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sign_flip_p(GOLDEN, rng=stream(1))
-    monkeypatch.setattr(resampling, "CELLS_PER_CHUNK", 40)
-    assert sign_flip_p(GOLDEN, rng=stream(1)) == whole
+@pytest.mark.parametrize("differences", [np.tile(GOLDEN, 5), np.linspace(-0.4, 1, 131)], ids=["few", "many"])
+def test_the_chunk_size_changes_nothing(differences: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = sign_flip_p(differences, n_resamples=500, rng=stream(1))
+    monkeypatch.setattr(resampling, "CELLS_PER_CHUNK", 600)
+    assert sign_flip_p(differences, n_resamples=500, rng=stream(1)) == whole
+
+
+def test_coins_and_binomial_draws_are_two_ways_to_one_p_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    differences = np.random.default_rng(2).choice([-0.5, 0.0, 0.5, 1.0], p=[0.3, 0.3, 0.2, 0.2], size=40)
+    p_values = []
+    for cost in (0, 1000):
+        monkeypatch.setattr(permutation, "_BINOMIAL_COST", cost)
+        p_values.append(sign_flip_p(differences, n_resamples=20_000, rng=stream(cost)))
+    error = math.sqrt(2 * p_values[0] * (1 - p_values[0]) / 20_000)
+    assert p_values[0] == pytest.approx(p_values[1], abs=4 * error)
 
 
 def test_no_pairs_have_no_p_value() -> None:
