@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
-from overnight.cli.app import AsJson, app
+from overnight.cli.app import EXPERIMENTS, AsJson, ExperimentsDir, app
+
+Seed = Annotated[int, typer.Option(help="Of every resampling.")]
+Resamples = Annotated[int, typer.Option(min=1, help="Of each bootstrap and each sign-flip test.")]
 
 
 @app.command()
@@ -91,6 +94,76 @@ def score(
         with_rouge=rouge_l,
         as_json=as_json,
     )
+
+
+@app.command(name="import")
+def import_(
+    tool: Annotated[str, typer.Argument(metavar="lm-eval|inspect", help="Whose logs they are.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Logs, or folders of logs.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    metric: Annotated[
+        str | None, typer.Option(help="Which metric to compare; needed where the logs have several.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Which task, where the logs are of several.")] = None,
+    filter_name: Annotated[
+        str | None,
+        typer.Option("--filter", help="Which filter of lm-evaluation-harness, where there are several."),
+    ] = None,
+    identify_by: Annotated[
+        str, typer.Option(metavar="content|id", help="What makes two rows the same item.")
+    ] = "content",
+    common_items: Annotated[
+        bool, typer.Option("--common-items", help="Compare on the items that every log has.")
+    ] = False,
+    unfinished: Annotated[
+        bool,
+        typer.Option("--unfinished", help="Take evaluations that did not end well, as far as they came."),
+    ] = False,
+    seed: Seed = 1337,
+    resamples: Resamples = 5000,
+    as_json: AsJson = False,
+) -> None:
+    """Compare systems from per-item logs of lm-evaluation-harness or Inspect: every pair, item by item."""
+    from overnight.cli.importing import import_command, import_options  # noqa: PLC0415
+
+    options = import_options(
+        metric=metric,
+        task=task,
+        filter_name=filter_name,
+        identify_by=identify_by,
+        is_common_only=common_items,
+        is_partial_allowed=unfinished,
+        seed=seed,
+        n_resamples=resamples,
+    )
+    import_command(tool, paths, out, options, as_json=as_json)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="A B [C ...]", help="Runs by id or path, or trials as RUN/SLUG.")
+    ],
+    across_models: Annotated[
+        bool, typer.Option("--across-models", help="Compare trials that different models answered.")
+    ] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Compare trials that are not done, as far as they are.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the report and its numbers to this folder.")] = None,
+    seed: Seed = 1337,
+    resamples: Resamples = 5000,
+    experiments_dir: ExperimentsDir = EXPERIMENTS,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs or trials over the same items, item by item, arm by arm."""
+    from overnight.cli.comparing import compare_command  # noqa: PLC0415
+    from overnight.runs.side_by_side import CompareOptions  # noqa: PLC0415
+
+    options = CompareOptions(
+        is_across_models=across_models, is_partial_allowed=unfinished, seed=seed, n_resamples=resamples
+    )
+    compare_command(experiments_dir, runs, out, options, as_json=as_json)
 
 
 @app.command()

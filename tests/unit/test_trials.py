@@ -46,7 +46,9 @@ TABLE = {
 ANY_TEXT = st.text(
     st.characters(exclude_categories=("Cs",)), max_size=30
 )  # a specification refuses lone surrogates
-ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)  # a specification refuses lone surrogates
+ANY_TEXT = st.text(
+    st.characters(exclude_categories=("Cs",)), max_size=30
+)  # a specification refuses lone surrogates
 
 
 def model(name: str, sha256: str | None = None, **fields: Any) -> dict[str, Any]:
