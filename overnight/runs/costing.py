@@ -80,23 +80,24 @@ def costs_record(sums: Mapping[str, Counter[str]], pricing: PricingSpec, model: 
         "by_condition": {
             name: _record(arm, rates) for name, arm in sums.items() if arm["n_draws"] or arm["usage_records"]
         },
-        "pricing": {
-            "hosted_estimate": True,
-            "provider": pricing.provider,
-            "model": model,
-            "is_from_table": rates.is_from_table,
-            "input_per_million": rates.input_per_million,
-            "output_per_million": rates.output_per_million,
-            "batch_discount": rates.batch_discount,
-            "unit": "USD per million tokens, times batch_discount",
-            "note": HOSTED_NOTE,
-        },
+        "pricing": pricing_record(pricing, model),
     }
 
 
-def usd(prompt_tokens: int, completion_tokens: int, pricing: PricingSpec) -> float:
-    """Return the price of some tokens in USD at the prices for models that the table does not have."""
-    return pricing.rates(None).usd(prompt_tokens, completion_tokens)
+def pricing_record(pricing: PricingSpec, model: str | None) -> dict[str, Any]:
+    """Return the prices that a model's tokens are counted at, and whose they are."""
+    rates = pricing.rates(model)
+    return {
+        "hosted_estimate": True,
+        "provider": pricing.provider,
+        "model": model,
+        "is_from_table": rates.is_from_table,
+        "input_per_million": rates.input_per_million,
+        "output_per_million": rates.output_per_million,
+        "batch_discount": rates.batch_discount,
+        "unit": "USD per million tokens, times batch_discount",
+        "note": HOSTED_NOTE,
+    }
 
 
 def local_cost(

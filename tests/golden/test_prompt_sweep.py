@@ -3,14 +3,13 @@
 import pytest
 
 from overnight.ids import trial_slug
-from overnight.runs.costing import usd
 from overnight.spec.prompt_sweep import PricingSpec
 
 
 def test_item_7_the_price_of_a_run() -> None:
     # 44.8 M x .15 + 8.3 M x .60 = 6.72 + 4.98 = 11.70; the original's batch discount of one half makes 5.85.
-    pricing = PricingSpec(input_per_million=0.15, output_per_million=0.60)
-    assert usd(44_800_000, 8_300_000, pricing) * 0.5 == pytest.approx(5.85, abs=1e-9)
+    pricing = PricingSpec(input_per_million=0.15, output_per_million=0.60, batch_discount=0.5)
+    assert pricing.rates(None).usd(44_800_000, 8_300_000) == pytest.approx(5.85, abs=1e-9)
 
 
 def test_item_8_the_slug_begins_as_that_of_old_runs() -> None:

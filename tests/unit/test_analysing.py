@@ -159,7 +159,7 @@ def unexplained(value: Any) -> list[Any]:
     if not isinstance(value, dict):
         return []
     reasons = {key for key in value if key.endswith("undefined_because")}
-    gaps = {key for key, each in value.items() if each is None} - reasons - {"working_correlation"}
+    gaps = {key for key, each in value.items() if each is None} - reasons - {"working_correlation", "provider"}
     bad = [value] if gaps and not any(value[key] for key in reasons) else []
     return bad + [found for each in value.values() for found in unexplained(each)]
 
@@ -308,7 +308,7 @@ def test_a_subgroup_in_which_nothing_varies_is_left_out_with_the_reason(analysed
 
 def test_only_the_analyses_that_are_named_are_written(analysed: Analysed) -> None:
     found = analysed(passages(4), mixed, analyses=["subgroups"])
-    assert {p.stem for p in found["place"].results.glob("*.json")} == {"subgroups"}
+    assert {p.stem for p in found["place"].results.glob("*.json")} == {"squad", "subgroups"}
     with pytest.raises(ValueError, match="twice"):
         StatisticsSpec(analyses=("subgroups", "subgroups"))
 

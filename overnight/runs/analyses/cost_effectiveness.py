@@ -8,7 +8,7 @@ from overnight.errors import UndefinedMetricError
 from overnight.ids import temperature_label
 from overnight.records import Condition
 from overnight.runs.analyses.source import AnalysisSource, Record, defined
-from overnight.runs.costing import usd
+from overnight.runs.costing import pricing_record
 from overnight.runs.score_arrays import ScoreTable
 from overnight.runs.tables import read_predictions
 from overnight.stats.clustered import clustered_mean
@@ -45,8 +45,7 @@ def cost_effectiveness_record(source: AnalysisSource) -> Record:
             **{name: deltas[metric]["usd_per_1pp"] for metric, name, _ in METRICS},
         }
     return {
-        "pricing": source.pricing.model_dump(mode="json")
-        | {"unit": "USD per million tokens", "note": "what a hosted service would ask; nothing was paid"},
+        "pricing": pricing_record(source.pricing, source.trial.model.name),
         "difference": "treatment - control",
         "gain": "the difference of em and f1, the fall of false_answer_rate; a loss has no price per gain",
         "interval": "normal, standard error robust to several items on one passage",
@@ -85,7 +84,7 @@ def _arm(source: AnalysisSource, condition: Condition, temperature: float, sums:
     if not sums["n_draws"] or sums["n_counted"] < sums["n_draws"]:
         return record | {"undefined_because": _NO_TOKENS}
     prompt, completion = sums["prompt_tokens"], sums["completion_tokens"]
-    price = usd(prompt, completion, source.pricing)
+    price = source.pricing.rates(source.trial.model.name).usd(prompt, completion)
     record |= {"prompt_tokens": prompt, "completion_tokens": completion, "usd": price}
     if n_right <= 0:
         return record | {"undefined_because": "no right answer to divide by"}
