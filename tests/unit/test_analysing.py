@@ -159,7 +159,9 @@ def unexplained(value: Any) -> list[Any]:
     if not isinstance(value, dict):
         return []
     reasons = {key for key in value if key.endswith("undefined_because")}
-    gaps = {key for key, each in value.items() if each is None} - reasons - {"working_correlation", "provider"}
+    gaps = (
+        {key for key, each in value.items() if each is None} - reasons - {"working_correlation", "provider"}
+    )
     bad = [value] if gaps and not any(value[key] for key in reasons) else []
     return bad + [found for each in value.values() for found in unexplained(each)]
 
