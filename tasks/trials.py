@@ -13,7 +13,7 @@ from overnight.planning.trials import Trial
 from overnight.runs.building import build_requests
 from overnight.runs.costing import write_costs
 from overnight.runs.deadline import answered, generate_in_rounds
-from overnight.runs.generating import generate, write_part_states
+from overnight.runs.generating import Generated, generate, write_part_states
 from overnight.runs.measuring import begin_stretch, note_rate
 from overnight.runs.opening import load_plan, load_spec
 from overnight.runs.parsing import write_predictions
@@ -88,23 +88,23 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
             build_requests(folder, plan, trial)
     engine = connect(folder, block, spec.execution)
     meter = EnergyMeter()
+    stretches = {trial.slug: begin_stretch(folder, trial.slug) for trial in block.trials}
+    inference_s = dict.fromkeys(stretches, 0.0)
+
+    def note(trial: Trial, generated: Generated) -> None:
+        inference_s[trial.slug] += generated.inference_s
+        note_generated(folder, block, trial.slug, generated, meter.since_last())
+
     try:
         asyncio.run(
-            generate_in_rounds(
-                folder,
-                plan,
-                block,
-                engine,
-                spec.execution,
-                until=until,
-                on_slice=lambda trial, generated: note_generated(
-                    folder, block, trial.slug, generated, meter.since_last()
-                ),
-            )
+            generate_in_rounds(folder, plan, block, engine, spec.execution, until=until, on_slice=note)
         )
     finally:
         for trial in block.trials:
             write_part_states(folder, plan, trial)
+    settings = host_settings(block, Path(), spec.execution)
+    for trial in block.trials:
+        note_rate(folder, plan, block, trial, stretches[trial.slug], settings, inference_s[trial.slug])
 
 
 @task(name="parse", cache_policy=NO_CACHE, persist_result=False)
