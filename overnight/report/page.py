@@ -1,13 +1,8 @@
 """The report of a run as one page: everything inside, nothing fetched, every text escaped."""
 
-import base64
-import hashlib
-import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from overnight.ids import number_label
@@ -21,10 +16,10 @@ from overnight.report.sheets.collecting import analysis_sheets, significance_she
 from overnight.report.sheets.prices import local_costs
 from overnight.report.sheets.sheet import Sheet
 from overnight.report.sheets.trials import trials_sheets
+from overnight.report.templating import ours, page_environment, script_digest
 from overnight.report.text import visible
 from overnight.report.verdict import verdict
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _OUTCOMES = {
     Outcome.LOST: "right in control, wrong in treatment",
     Outcome.GAINED: "wrong in control, right in treatment",
@@ -36,43 +31,40 @@ _OUTCOMES = {
 
 def run_page(run: RunReport) -> str:
     """Return ``report.html``."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    scripts = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in ("tables.js", "explorer.js")]
-    styles = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "explorer.css")]
+    scripts = [ours("tables.js"), ours("explorer.js")]
     shown, others = panels(run), panels(run, CONDUCT)
-    page: str = environment.get_template("report.html.j2").render(
-        run=run,
-        verdict=verdict(run),
-        style=Markup("\n".join(styles)),  # noqa: S704 - ours
-        scripts=[Markup(script) for script in scripts],  # noqa: S704 - ours
-        script_digests=[_digest(script) for script in scripts],
-        groups=_groups(run),
-        panels=shown,
-        limit=axis_limit(shown),
-        other_panels=others,
-        other_limit=axis_limit(others),
-        outcomes=_OUTCOMES,
-        explorer=explorer(run),
-        foresight=foresight(run.estimate),
-        local=[sheet for sheet in [local_costs(run.trials)] if sheet],
-        among=trials_sheets(run),
-        more=_more(run),
-        prompts=_prompts(run),
-        temperatures=sorted({example.temperature for trial in run.trials for example in trial.examples}),
-        cut=[(trial, arm) for trial in run.trials for arm in trial.truncated_too_often()],
-        too_often=TRUNCATED_TOO_OFTEN,
-        breakable=_breakable,
-        heading=wording.trial_heading(run),
-        prices=next((wording.hypothetical(trial.costs.pricing) for trial in run.trials if trial.costs), ""),
-        number_label=number_label,
-        w=wording,
+    page: str = (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            verdict=verdict(run),
+            style=ours("report.css", "explorer.css"),
+            scripts=scripts,
+            script_digests=[script_digest(script) for script in scripts],
+            groups=_groups(run),
+            panels=shown,
+            limit=axis_limit(shown),
+            other_panels=others,
+            other_limit=axis_limit(others),
+            outcomes=_OUTCOMES,
+            explorer=explorer(run),
+            foresight=foresight(run.estimate),
+            local=[sheet for sheet in [local_costs(run.trials)] if sheet],
+            among=trials_sheets(run),
+            more=_more(run),
+            prompts=_prompts(run),
+            temperatures=sorted({example.temperature for trial in run.trials for example in trial.examples}),
+            cut=[(trial, arm) for trial in run.trials for arm in trial.truncated_too_often()],
+            too_often=TRUNCATED_TOO_OFTEN,
+            breakable=_breakable,
+            heading=wording.trial_heading(run),
+            prices=next(
+                (wording.hypothetical(trial.costs.pricing) for trial in run.trials if trial.costs), ""
+            ),
+            number_label=number_label,
+            w=wording,
+        )
     )
     return page
 
@@ -126,22 +118,3 @@ def _breakable(label: str) -> Markup:
     """Return a name that may go on in the next line after an underscore or a hyphen."""
     parts = re.split("(?<=[_-])", visible(label))
     return Markup("<wbr>").join(parts)
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _shown(value: object) -> str:
-    """Return what is printed for a value: nothing for None, a text with every character visible.
-
-    Raises:
-        ValueError: a number is not finite; no report shows one.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, Markup):
-        return value
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"a report was to show {value}; a number that is not known is None")
-    return visible(str(value))

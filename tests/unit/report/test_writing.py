@@ -9,10 +9,10 @@ import pytest
 
 from overnight.errors import StoreError
 from overnight.records import Condition, Item, ItemType
-from overnight.report.page import _shown
 from overnight.report.reading import read_run, trial_labels
 from overnight.report.results import Outcome
 from overnight.report.tallies import tally_draws
+from overnight.report.templating import _shown
 from overnight.report.verdict import verdict
 from overnight.report.writing import write_reports
 from overnight.store.manifest import TrialState
