@@ -35,10 +35,11 @@ def trial(
         return Completed(name="Reused", message="finished before, its files are what they were", data=slug)
     begin_trial(work.folder, slug)
     try:
-        if is_asked:
-            work.keep_answered()
-        else:
+        if not is_asked:
             _ask(work, steps, skip_build=skip_build)
+        is_cut = is_asked or _was_cut(work, steps)
+        if is_cut:
+            work.keep_answered()
         _make_tables(work, steps)
     except StopRequested as stop:
         _end(work, TrialState.STOPPED, str(stop))
@@ -47,7 +48,7 @@ def trial(
         _end(work, TrialState.FAILED, str(error) or type(error).__name__)
         raise
     counts = count_draws(work.folder, work.plan, work.trial)
-    if is_asked and (left := what_was_left(work.plan, work.tabled, counts)):
+    if is_cut and (left := what_was_left(work.plan, work.tabled, counts)):
         cut_trial(work.folder, slug, counts, work.tabled, left)
         return Completed(name="Cut", message=left, data=slug)
     problem = settle_trial(work.folder, slug, counts, steps)
@@ -59,6 +60,12 @@ def _ask(work: TrialWork, steps: StepRange, *, skip_build: bool) -> None:
         build(work)
     if steps.asks:
         generate_draws(work)
+
+
+def _was_cut(work: TrialWork, steps: StepRange) -> bool:
+    """True where tables are made again of a run that had a deadline: of what is there, and without a model."""
+    makes_tables = steps.has(Step.PARSE, Step.SCORE, Step.COSTS)
+    return work.spec.execution.deadline is not None and makes_tables and not steps.asks
 
 
 def _make_tables(work: TrialWork, steps: StepRange) -> None:
