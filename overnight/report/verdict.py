@@ -67,6 +67,9 @@ def _what_was_shown(run: RunReport) -> str:
 
 
 def _power(run: RunReport) -> str:
+    if run.unfinished:
+        n_pairs = max(placed.row.n_pairs for placed in comparisons(run))
+        return f"The largest comparison has {counted(n_pairs, 'pair')}; the plan was for {run.n_items:,} items in all."
     sizes: dict[str, int] = {}
     for dataset in run.items:
         sizes[dataset.type.value] = sizes.get(dataset.type.value, 0) + dataset.n_items

@@ -36,6 +36,9 @@ HOW_TO_READ = (
     "q is the p-value after allowing for the number of comparisons in the whole run: below 0.05 the "
     "difference is called shown, and neither a larger q nor an interval of width 0 (no item differed) says "
     "that the prompts are equal.",
+    "Questions on one passage count as one unit in intervals, sign flips and tests of equivalence; McNemar's "
+    "test, whose p stands for exact match, takes every question for one, so with many questions on a passage "
+    "its p is too small.",
     "Compare arms only where few replies are truncated and nearly all items are paired, because an answer "
     "that was cut off or lost says little about the prompt.",
 )

@@ -106,6 +106,16 @@ def test_the_verdict_without_a_difference_says_what_could_have_been_seen(
     assert expected in text
 
 
+def test_the_verdict_of_a_run_that_was_cut_speaks_of_its_pairs_and_not_of_its_plan(
+    make_run, trial, questions
+) -> None:
+    # What 12 items could have shown says nothing of a run that compared 5 of them.
+    some = {(item.item_id, arm): ("gold", 1.0) for item in questions[:5] for arm in Condition}
+    text = verdict(read_run(make_run([trial("brief", some, state=TrialState.STOPPED)], questions, 0.162)))
+    assert "The largest comparison has 5 pairs; the plan was for 12 items in all." in text
+    assert "16.2" not in text
+
+
 def test_nothing_of_a_hostile_reply_survives_on_the_page(make_run, trial, questions) -> None:
     hostile = Item(
         dataset="quiz",
