@@ -142,6 +142,8 @@ def _write_tables(folder: TrialFolder, replies: Replies, items: list[Item]) -> N
         scores.writeheader()
         for item in items:
             for arm in Condition:
+                if (item.item_id, arm) not in replies:
+                    continue
                 text, em = replies[item.item_id, arm]
                 same = {
                     "dataset": item.dataset,
