@@ -32,6 +32,8 @@ class Extras:
     """What version 3 of ``significance.json`` says beyond version 2."""
 
     ci_method: str | None = None
+    ci_control: tuple[float, float] | None = None  # of the mean of each arm by itself
+    ci_treatment: tuple[float, float] | None = None
     wilcoxon_w: float | None = None
     wilcoxon_p: float | None = None
     hodges_lehmann: float | None = None

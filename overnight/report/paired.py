@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from overnight.runs.statistics_record import pair_record, system_record
 from overnight.stats.multiplicity import adjust_all
 from overnight.stats.systems import SystemPair, SystemsComparison
 
@@ -134,13 +135,7 @@ def _table_record(table: PairedTable) -> dict[str, Any]:
         "is_check": table.is_check,
         "is_higher_better": table.is_higher_better,
         "n_differing_items": table.n_differing,
-        **{key: value for key, value in asdict(comparison).items() if key != "pairs"},
-        "pairs": [_pair_record(pair) for pair in comparison.pairs],
+        **{key: value for key, value in asdict(comparison).items() if key not in ("systems", "pairs")},
+        "systems": [system_record(mean) for mean in comparison.systems],
+        "pairs": [pair_record(pair) for pair in comparison.pairs],
     }
-
-
-def _pair_record(pair: SystemPair) -> dict[str, Any]:
-    value = asdict(pair)
-    first, second = value.pop("mean_control"), value.pop("mean_treatment")
-    named = {key: value.pop(key) for key in ("first", "second")}
-    return named | {"mean_first": first, "mean_second": second, "p_value": pair.p_value} | value

@@ -1,6 +1,6 @@
 """From ``significance.json`` to the comparisons that every report shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,21 @@ def _extras(row: Mapping[str, Any]) -> Extras:
     plain: dict[str, Any] = {
         name: row.get(name)
         for name in Extras.__slots__
-        if name not in ("wilcoxon_w", "wilcoxon_p", "equivalence")
+        if name not in ("wilcoxon_w", "wilcoxon_p", "ci_control", "ci_treatment", "equivalence")
     }
     return Extras(
+        ci_control=_bounds(row.get("ci_control")),
+        ci_treatment=_bounds(row.get("ci_treatment")),
         wilcoxon_w=wilcoxon.get("w"),
         wilcoxon_p=wilcoxon.get("p_value"),
         equivalence=_equivalence(row["tost"]) if row.get("tost") else None,
         **plain,
     )
+
+
+def _bounds(pair: Sequence[float | None] | None) -> tuple[float, float] | None:
+    low, high = pair or (None, None)
+    return None if low is None or high is None else (low, high)
 
 
 def _equivalence(row: Mapping[str, Any]) -> Equivalence:

@@ -8,6 +8,7 @@ from overnight.report.markdown import missing, sheets_markdown, table
 from overnight.report.results import TrialReport
 from overnight.report.sheets.collecting import significance_sheets
 from overnight.report.wording import (
+    arm_interval,
     confidence,
     count,
     interval,
@@ -37,6 +38,8 @@ def results(trial: TrialReport) -> Iterator[str]:
                 "p",
                 "q",
                 "pairs",
+                f"control alone, {confidence((trial,))} interval",
+                f"treatment alone, {confidence((trial,))} interval",
             ],
             [_metric_cells(row) for row in part.metrics],
         )
@@ -76,6 +79,8 @@ def _metric_cells(row: MetricRow) -> list[str]:
         probability(row.p_value),
         probability(row.q_value),
         count(row.n_pairs),
+        arm_interval(row.extras.ci_control),
+        arm_interval(row.extras.ci_treatment),
     ]
 
 

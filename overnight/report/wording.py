@@ -71,6 +71,11 @@ def interval(row: MetricRow) -> str:
     )
 
 
+def arm_interval(bounds: tuple[float, float] | None) -> str:
+    """Return the interval of one arm's mean in percent, or nothing where there is none."""
+    return f"{percent(bounds[0])} to {percent(bounds[1])}" if bounds else ""
+
+
 def probability(p: float | None) -> str:
     """Return a p- or q-value with two significant digits, or nothing where there is none."""
     return "" if p is None else f"{p:#.2g}"

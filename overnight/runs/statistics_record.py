@@ -20,6 +20,8 @@ def metric_record(statistics: PairedStatistics) -> dict[str, Any]:
         "pairing_rate": statistics.pairing_rate,
         "mean_control": statistics.mean_control,
         "mean_treatment": statistics.mean_treatment,
+        "ci_control": [statistics.control_low, statistics.control_high],
+        "ci_treatment": [statistics.treatment_low, statistics.treatment_high],
         "delta_mean": statistics.mean_difference,
         "ci": [statistics.ci_low, statistics.ci_high],
         "ci_method": statistics.ci_method,
@@ -61,7 +63,11 @@ def system_record(mean: SystemMean) -> dict[str, Any]:
 def pair_record(pair: SystemPair) -> dict[str, Any]:
     """Return two systems with every number of their comparison."""
     numbers = metric_record(pair)
-    means = {"mean_first": numbers.pop("mean_control"), "mean_second": numbers.pop("mean_treatment")}
+    means = {
+        f"{key}_{name}": numbers.pop(f"{key}_{arm}")
+        for key in ("mean", "ci")
+        for name, arm in (("first", "control"), ("second", "treatment"))
+    }
     return {"first": pair.first, "second": pair.second, **means, **numbers, "mcnemar": mcnemar_record(pair)}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from overnight.stats.bootstrap import bootstrap_intervals
+from overnight.stats.bootstrap import bootstrap_intervals, paired_bootstrap
 from overnight.stats.clusters import cluster_codes
 from overnight.stats.equivalence import Tost, tost
 from overnight.stats.hodges_lehmann import hodges_lehmann
@@ -43,6 +43,10 @@ class PairedStatistics:
     n_resamples: int
     mean_control: float | None = None
     mean_treatment: float | None = None
+    control_low: float | None = None  # of the mean of each arm by itself
+    control_high: float | None = None
+    treatment_low: float | None = None
+    treatment_high: float | None = None
     mean_difference: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
@@ -118,6 +122,12 @@ def paired_statistics(
         rng=stream_for("bootstrap"),
         clusters=codes,
     )
+    control, treatment = (
+        paired_bootstrap(
+            values, n_resamples=n_resamples, confidence=confidence, rng=stream_for(purpose), clusters=codes
+        )
+        for values, purpose in ((pairs.control, "control arm"), (pairs.treatment, "treatment arm"))
+    )
     test = None
     if has_right_and_wrong:
         test = mcnemar(*discordant_pairs(pairs.control, pairs.treatment), confidence=confidence)
@@ -125,6 +135,10 @@ def paired_statistics(
         **same,
         mean_control=float(pairs.control.mean()),
         mean_treatment=float(pairs.treatment.mean()),
+        control_low=control.low,
+        control_high=control.high,
+        treatment_low=treatment.low,
+        treatment_high=treatment.high,
         mean_difference=float(differences.mean()),
         ci_low=intervals.percentile.low,
         ci_high=intervals.percentile.high,

@@ -105,7 +105,7 @@ def test_json_is_printed_where_a_script_wants_it(
     assert run(*argv) == 0
     record = json.loads(capsys.readouterr().out)
     assert record == json.loads((tmp_path / "out" / "significance.json").read_text())
-    assert record["tables"][0]["pairs"][0]["mean_difference"] == 1.0
+    assert record["tables"][0]["pairs"][0]["delta_mean"] == 1.0
 
 
 def test_the_order_of_the_paths_moves_no_number_of_a_metric_in_any_unit(

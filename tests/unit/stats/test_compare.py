@@ -45,6 +45,19 @@ def test_a_comparison_by_hand() -> None:
     assert result.ci_low < 10 / 60 < result.ci_high
 
 
+def test_each_arm_has_an_interval_of_its_own_mean() -> None:
+    # 600 items right or wrong: the standard error of a share is sqrt(p (1 - p) / n), 1.96 of them either way.
+    control = {f"q{i}": float(i % 3 == 0) for i in range(600)}
+    treatment = {f"q{i}": float(i % 2 == 0) for i in range(600)}
+    result = compare(control, treatment)
+    for share, low, high in (
+        (1 / 3, result.control_low, result.control_high),
+        (1 / 2, result.treatment_low, result.treatment_high),
+    ):
+        half = 1.96 * (share * (1 - share) / 600) ** 0.5
+        assert (low, high) == pytest.approx((share - half, share + half), abs=0.008)
+
+
 @pytest.mark.parametrize("item_type", list(ItemType))
 def test_each_metric_has_the_tests_that_belong_to_it(item_type: ItemType) -> None:
     for metric in METRICS[item_type]:
