@@ -15,13 +15,12 @@ from overnight.runs.item_sets import SameItems, read_frozen, same_items
 from overnight.runs.setting_differences import run_settings, trial_settings
 from overnight.runs.trial_choice import Choice, ChosenTrial, choose_trials
 from overnight.spec.model import EngineKind
-from overnight.stats.compare import METRICS
+from overnight.stats.compare import IS_HIGHER_BETTER, METRICS
 from overnight.stats.mcnemar import RIGHT_FROM
 from overnight.stats.systems import compare_systems
 from overnight.store.manifest import TrialState
 
 _LISTED_METRICS = frozenset({"em", "f1"})  # those whose items are listed
-_HIGHER_IS_BETTER = {"em": True, "f1": True, "false_answer_rate": False, "unsupported_rate": False}
 
 Cell = tuple[float, ItemType, Condition]  # temperature, type, arm
 Values = dict[str, dict[str, float | None]]  # metric -> item key -> score
@@ -121,7 +120,7 @@ def _group_tables(
                     heading=f"{name}: {heading}" if name else heading,
                     where=where | {"temperature": repr(temperature), "trials": name},
                     comparison=comparison,
-                    is_higher_better=_HIGHER_IS_BETTER.get(metric),
+                    is_higher_better=IS_HIGHER_BETTER.get(metric),
                     is_share=True,
                     differing=differing if metric in _LISTED_METRICS else (),
                     n_differing=n_differing,

@@ -19,7 +19,7 @@ METRICS: Mapping[ItemType, tuple[str, ...]] = MappingProxyType(
     }
 )
 OPTIONAL_METRICS = frozenset({"rouge_l"})  # compared where a table has them
-_IS_HIGHER_BETTER = {
+IS_HIGHER_BETTER = {
     "em": True,
     "f1": True,
     "rouge_l": True,
@@ -95,7 +95,7 @@ def metric_margin(metric: str, margins: Mapping[Any, float], alpha: float) -> Ma
     """Return the declared margin of a metric, with which way is worse; None where none was declared."""
     if metric not in margins:
         return None
-    return Margin(margin=margins[metric], alpha=alpha, is_higher_better=_IS_HIGHER_BETTER.get(metric))
+    return Margin(margin=margins[metric], alpha=alpha, is_higher_better=IS_HIGHER_BETTER.get(metric))
 
 
 def adjust(tests: Sequence[Test]) -> list[Test]:
