@@ -91,7 +91,11 @@ def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, con
     ):
         assert (run / name).stat().st_size > 0, name
     assert (run / "summary.csv").read_text().startswith("trial,") or "trial" in _header(run / "summary.csv")
-    assert {path.name for path in (run / "items").iterdir()} == {"facts.jsonl", "passages.jsonl"}
+    assert {path.name for path in (run / "items").iterdir()} == {
+        "facts.jsonl",
+        "passages.jsonl",
+        "preparation.json",
+    }
 
     # One model, one load, whatever the number of its trials.
     assert {name: block["loads"] for name, block in manifest["blocks"].items()} == {
