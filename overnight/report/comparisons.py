@@ -78,9 +78,9 @@ class McNemarRow:
 
     b: int  # control wrong, treatment right
     c: int  # control right, treatment wrong
-    odds_ratio: float
-    odds_ratio_low: float
-    odds_ratio_high: float | None  # None: unbounded
+    odds_ratio: float | None  # None: no pair is discordant
+    odds_ratio_low: float | None
+    odds_ratio_high: float | None  # None beside an odds ratio: unbounded
     p_exact: float
     p_mid: float | None
     q_value: float | None

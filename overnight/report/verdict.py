@@ -16,6 +16,7 @@ from overnight.report.wording import (
 from overnight.store.manifest import TrialState
 
 _HEADLINES = ("em", "f1")  # more is better; whether an abstention is good depends on the item
+_NAMED_BESIDE = 3  # the largest of the other differences; the tables have them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def comparisons(run: RunReport) -> list[Placed]:
 
 def verdict(run: RunReport) -> str:
     """Return one paragraph: what was shown, or what could not have been."""
-    sentences = [_what_was_shown(run), *_caveats(run)]
+    sentences = [_what_was_shown(run), _what_else_was_shown(run), *_caveats(run)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -64,6 +65,24 @@ def _what_was_shown(run: RunReport) -> str:
         f"{points(row.delta)} points ({confidence((best.trial,))} interval {interval(row)}, "
         f"q {probability(row.q_value)}, {counted(row.n_pairs, 'pair')})."
     )
+
+
+def _what_else_was_shown(run: RunReport) -> str:
+    """Name the other metrics that moved, so that a verdict on answers does not hide one on abstentions."""
+    shown = [
+        placed for placed in comparisons(run) if placed.row.metric not in _HEADLINES and placed.row.is_shown
+    ]
+    if not shown:
+        return ""
+    largest = sorted(shown, key=lambda placed: -abs(placed.row.delta or 0))[:_NAMED_BESIDE]
+    moves = ", ".join(
+        f"{metric_name(placed.row.metric)} on {placed.cell.type.value} items from "
+        f"{percent(placed.row.mean_control)} % to {percent(placed.row.mean_treatment)} % "
+        f"({placed.trial.arm_label(placed.cell.temperature)}, q {probability(placed.row.q_value)})"
+        for placed in largest
+    )
+    more = f", and {len(shown) - len(largest)} more" if len(shown) > len(largest) else ""
+    return f"Beside the scores there moved, with q below 0.05: {moves}{more}."
 
 
 def _power(run: RunReport) -> str:

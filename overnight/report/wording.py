@@ -127,12 +127,14 @@ def change(row: MetricRow | None) -> str:
 
 
 def odds_ratio(row: McNemarRow) -> str:
-    """Return the odds ratio with its interval; no upper bound is said as such."""
-    return f"{decimal(row.odds_ratio, 2)} ({odds_ratio_interval(row)})"
+    """Return the odds ratio with its interval; no upper bound is said as such, without a ratio nothing."""
+    return f"{decimal(row.odds_ratio, 2)} ({odds_ratio_interval(row)})" if row.odds_ratio is not None else ""
 
 
 def odds_ratio_interval(row: McNemarRow) -> str:
-    """Return the interval of an odds ratio; no upper bound is said as such."""
+    """Return the interval of an odds ratio; no upper bound is said as such, without a ratio nothing."""
+    if row.odds_ratio is None:
+        return ""
     high = "unbounded" if row.odds_ratio_high is None else decimal(row.odds_ratio_high, 2)
     return f"{decimal(row.odds_ratio_low, 2)} to {high}"
 

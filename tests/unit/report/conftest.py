@@ -171,7 +171,7 @@ def _write_tables(folder: TrialFolder, replies: Replies, items: list[Item]) -> N
                         "item_key": item.key,
                         "em": em,
                         "f1": em,
-                        "abstain_rate": 0.0,
+                        "abstain_rate": float(text == "I do not know."),
                         "n_samples": 1,
                         "empty_rate": 0.0,
                     }

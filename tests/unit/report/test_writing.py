@@ -90,6 +90,20 @@ def test_the_verdict_counts_and_names_what_was_shown(make_run, trial, questions,
     assert "16.7 % with the control prompt, 100.0 % with the treatment, a difference of +83.3 points" in text
 
 
+def test_the_verdict_names_what_moved_beside_the_scores(make_run, trial, questions) -> None:
+    # Nothing is answered rightly in either arm, but only the control says that it does not know.
+    replies = {
+        (item.item_id, arm): ("I do not know." if arm is Condition.CONTROL else "lead", 0.0)
+        for item in questions
+        for arm in Condition
+    }
+    text = verdict(read_run(make_run([trial("brief", replies)], questions)))
+    assert text.startswith("No difference could be shown")
+    assert (
+        "moved, with q below 0.05: abstention on closed items from 100.0 % to 0.0 % (brief, T 0, q " in text
+    )
+
+
 @pytest.mark.parametrize(
     ("detectable", "expected"),
     [

@@ -38,6 +38,7 @@ def test_the_p_value_and_the_interval_agree_with_statsmodels(b: int, c: int) -> 
     test = mcnemar(b, c)
     if b + c == 0:
         assert (test.p_exact, test.p_mid) == (1.0, 1.0)
+        assert (test.odds_ratio, test.odds_ratio_low, test.odds_ratio_high) == (None, None, None)
         return
     table = [[0, b], [c, 0]]
     assert test.p_exact == pytest.approx(min(1.0, statsmodels_mcnemar(table, exact=True).pvalue), rel=1e-9)
@@ -61,6 +62,9 @@ def test_mid_p_counts_the_observed_table_half(b: int, c: int) -> None:
 def test_swapping_the_arms_turns_the_odds_over(b: int, c: int) -> None:
     there, back = mcnemar(b, c), mcnemar(c, b)
     assert (there.p_exact, there.p_mid) == (back.p_exact, back.p_mid)
+    if b + c == 0:
+        assert there == back
+        return
     assert there.odds_ratio == pytest.approx(1 / back.odds_ratio)
     if there.odds_ratio_high is None:
         assert back.odds_ratio_low == 0.0
@@ -68,7 +72,7 @@ def test_swapping_the_arms_turns_the_odds_over(b: int, c: int) -> None:
         assert there.odds_ratio_high == pytest.approx(1 / back.odds_ratio_low)
 
 
-@pytest.mark.parametrize("b", [0, 1, 6, 400])
+@pytest.mark.parametrize("b", [1, 6, 400])
 def test_without_a_spoilt_answer_the_odds_have_no_upper_bound(b: int) -> None:
     # The original wrote Infinity, which is not JSON.
     assert mcnemar(b, 0).odds_ratio_high is None
