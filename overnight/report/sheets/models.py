@@ -12,11 +12,19 @@ _NAMES = {"gee_em": "GEE of exact match, log odds", "ols_f1": "OLS of token F1, 
 def models(record: Mapping[str, Any]) -> list[Sheet]:
     """Return every coefficient with its robust interval."""
     rows: list[Row] = []
-    notes: dict[str, None] = {}
+    fits: list[str] = []
+    where: dict[str, list[str]] = {}
     for kind, found in sorted(record["results"].items()):
         for key, name in _NAMES.items():
             rows += _rows(kind, name, found[key])
-            notes |= dict.fromkeys(f"{name}, {kind}: {text}." for text in _cautions(found[key]))
+            if found[key]["terms"]:
+                fits.append(f"{name}, {kind}")
+            for caution in _cautions(found[key]):
+                where.setdefault(caution, []).append(f"{name}, {kind}")
+    notes = (
+        f"{'In every model' if named == fits else '; '.join(named)}: {caution}."
+        for caution, named in where.items()
+    )
     return [
         Sheet(
             title="All replies in one model",
@@ -47,4 +55,7 @@ def _rows(kind: str, model: str, fit: Mapping[str, Any]) -> Iterator[Row]:
 
 def _cautions(fit: Mapping[str, Any]) -> Iterator[str]:
     yield from fit.get("cautions") or ()
-    yield from (f"{name} left out ({reason})" for name, reason in (fit.get("left_out") or {}).items())
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in (fit.get("left_out") or {}).items():
+        by_reason.setdefault(reason, []).append(name)
+    yield from (f"{' and '.join(names)} left out ({reason})" for reason, names in by_reason.items())
