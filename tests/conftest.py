@@ -8,9 +8,11 @@ from overnight.store.content_store import cache_folder
 
 _USERS_CACHE = cache_folder()  # before any test changes the environment
 
-# A busy machine is no failure; what takes too long shows in `pytest --durations`.
-settings.register_profile("overnight", deadline=None)
-settings.load_profile("overnight")
+# A busy machine is no failure; what takes too long shows in `pytest --durations`. The examples are the same in
+# every run, so that a change is judged by what it changes; HYPOTHESIS_PROFILE=explore draws new ones.
+settings.register_profile("overnight", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=300)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "overnight"))
 
 
 @pytest.fixture(autouse=True)
