@@ -158,9 +158,8 @@ def _bca_shares(units: ClusterSums, means: FloatArray, tail: float) -> tuple[flo
     scale = float(np.abs(units.sums / units.sizes).max())
     if np.abs(spread).max() <= _TIE * scale:
         return "all differences are equal: the jackknife has no spread"
-    spread /= np.abs(
-        spread
-    ).max()  # the acceleration has no unit; cubes of the smallest differences underflow
+    # The acceleration has no unit; cubes of the smallest differences would underflow.
+    spread /= np.abs(spread).max()
     acceleration = float((spread**3).sum() / (6.0 * (spread**2).sum() ** 1.5))
     distance = means - units.mean
     share_below = float(np.mean(distance < -_TIE * scale) / 2.0 + np.mean(distance <= _TIE * scale) / 2.0)
