@@ -23,6 +23,7 @@ import yaml
 from bare_engine import Body, ask_bare, ask_one_by_one
 from figures import Figure, NotMeasuredError, Spread, Target, load_average, write_record
 
+from overnight.engines.holding import connect, host_settings
 from overnight.engines.sources import fetch
 from overnight.ids import split_custom_id
 from overnight.planning.plan import Plan
@@ -34,7 +35,7 @@ from overnight.runs.opening import create_run, load_plan, load_spec
 from overnight.runs.parsing import write_predictions
 from overnight.runs.resolving import resolve
 from overnight.runs.scoring import write_scores
-from overnight.runs.trials import begin_trial, connect, host_settings, note_generated
+from overnight.runs.trials import begin_trial, note_generated
 from overnight.spec.config_root import ConfigRoot, shipped_config
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.run_options import RunOptions
@@ -270,7 +271,7 @@ def _throughput(line: CommandLine, workload: str, sweep: Path, repetitions: int)
             through[name].append(value)
 
         block = plan.blocks[0]
-        settings = host_settings(block, fetch(block.model).path, spec.execution)
+        settings = host_settings(block.model, fetch(block.model).path, block.context_tokens, spec.execution)
         requests = _requests(run.folder, plan, slug)
         bare = ask_bare([body for _, body in requests], settings, line.scratch / "bare")
         one_by_one = ask_one_by_one(_item_by_item(requests, plan), settings, line.scratch / "one_by_one")
@@ -425,7 +426,7 @@ def _library_alone(sweep: Path, experiments: Path, run_id: str) -> float:
         for trial in block.trials:
             begin_trial(folder, trial.slug)
             build_requests(folder, plan, trial)
-            engine = connect(folder, block, spec.execution)
+            engine = connect(block.model, spec.execution, folder.engines)
             generated = asyncio.run(generate(folder, plan, block, trial, engine, spec.execution))
             note_generated(folder, block, trial.slug, generated)
             own = folder.trial(trial.slug)

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from overnight.engines.host import EngineHost
+from overnight.engines.holding import hold
 from overnight.planning.plan import ModelBlock
 from overnight.runs.ending import end_block
-from overnight.runs.trials import host_settings
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Execution
 from overnight.store.run_folder import RunFolder
@@ -25,11 +24,13 @@ def served(folder: RunFolder, block: ModelBlock, execution: Execution) -> Iterat
     if block.model.engine is EngineKind.DRY_RUN:
         yield
         return
-    # The task returns a state that holds the path, so that the UI shows whether it was cached.
-    weights = cast("Path", fetch_weights(block.model, return_state=True).result())
-    with EngineHost(host_settings(block, weights, execution), folder.engines, block.model.name) as host:
-        load_model(block.model.name, host)
+    weights = None
+    if block.model.engine.has_weights_here:
+        # The task returns a state that holds the path, so that the UI shows whether it was cached.
+        weights = cast("Path", fetch_weights(block.model, return_state=True).result())
+    with hold(block.model, weights, block.context_tokens, execution, folder.engines) as holder:
+        load_model(block.model.name, holder)
         try:
             yield
         finally:
-            end_block(folder, block, host.state)
+            end_block(folder, block, holder.state)

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from overnight.datasets.freezing import prepare_items
-from overnight.engines.host import EngineHost
+from overnight.engines.holding import Holder
 from overnight.engines.sources import fetch
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepExperiment
@@ -42,13 +42,13 @@ def fetch_weights(model: ModelSpec) -> "State[Path]":
 
 
 @task(name="load-model", task_run_name="load {name}", cache_policy=NO_CACHE, persist_result=False)
-def load_model(name: str, host: EngineHost) -> None:
-    """Start a model's host and wait until it serves; whoever made the host ends it."""
-    host.start()
+def load_model(name: str, holder: Holder) -> None:
+    """Have a model loaded and wait until it answers; whoever made its holder gives the memory back."""
+    holder.start()
     get_run_logger().info(
         "%s serves after %.1f s: %d slots of %d tokens",
         name,
-        host.state.load_s,
-        host.state.slots,
-        host.state.context_tokens,
+        holder.state.load_s,
+        holder.state.slots,
+        holder.state.context_tokens,
     )

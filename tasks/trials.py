@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from overnight.engines.holding import connect, host_settings
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.building import build_requests
@@ -18,7 +19,7 @@ from overnight.runs.measuring import begin_stretch, note_rate
 from overnight.runs.opening import load_plan, load_spec
 from overnight.runs.parsing import write_predictions
 from overnight.runs.scoring import write_scores
-from overnight.runs.trials import begin_trial, connect, host_settings, note_generated, note_interrupted
+from overnight.runs.trials import begin_trial, note_generated, note_interrupted
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
@@ -59,7 +60,7 @@ def generate_draws(work: TrialWork) -> int:
 
 async def _generate(work: TrialWork) -> int:
     execution = work.spec.execution
-    engine = connect(work.folder, work.block, execution)
+    engine = connect(work.block.model, execution, work.folder.engines)
     slug = work.trial.slug
     stretch = begin_stretch(work.folder, slug)
     try:
@@ -70,7 +71,7 @@ async def _generate(work: TrialWork) -> int:
             note_interrupted(work.folder, slug, *stretch.so_far())
         raise
     note_generated(work.folder, work.block, slug, generated, stretch.so_far()[1])
-    settings = host_settings(work.block, Path(), execution)
+    settings = host_settings(work.block.model, Path(), work.block.context_tokens, execution)
     note_rate(work.folder, work.plan, work.block, work.trial, stretch, settings, generated.inference_s)
     return generated.n_sent
 
@@ -86,7 +87,7 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
         begin_trial(folder, trial.slug)
         if not skip_build:
             build_requests(folder, plan, trial)
-    engine = connect(folder, block, spec.execution)
+    engine = connect(block.model, spec.execution, folder.engines)
     meter = EnergyMeter()
     stretches = {trial.slug: begin_stretch(folder, trial.slug) for trial in block.trials}
     inference_s = dict.fromkeys(stretches, 0.0)
@@ -102,7 +103,7 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
     finally:
         for trial in block.trials:
             write_part_states(folder, plan, trial)
-    settings = host_settings(block, Path(), spec.execution)
+    settings = host_settings(block.model, Path(), block.context_tokens, spec.execution)
     for trial in block.trials:
         note_rate(folder, plan, block, trial, stretches[trial.slug], settings, inference_s[trial.slug])
 

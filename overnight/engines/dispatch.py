@@ -198,6 +198,8 @@ class _Dispatch:
             "completion_tokens": completion.completion_tokens if completion else None,
             "mean_logprob": completion.mean_logprob if completion else None,
             "latency_s": round(completion.latency_s, 4) if completion else None,
+            "prefill_s": completion.prefill_s if completion else None,
+            "decode_s": completion.decode_s if completion else None,
             "attempt": attempt,
             "at": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
             "sent": completion.sent if completion else None,

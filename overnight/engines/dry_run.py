@@ -18,7 +18,7 @@ class DryRunEngine:
             prompt_tokens=None,
             cached_tokens=None,
             completion_tokens=None,
-            mean_logprob=None,
+            token_logprobs=None,
             latency_s=0.0,
             sent={
                 "temperature": request.temperature,

@@ -1,7 +1,7 @@
 """Keeping an engine host alive: started, watched, restarted, and surely gone at the end.
 
-The host is a child process. While it lives, ``<run>/engines/<model>.json`` says where it listens, so that a
-trial reaches it by that file and needs no live object; what it prints goes to ``<model>.log`` beside it.
+The host is a child process. While it lives, ``<run>/engines/<model>.json`` says where it listens; what it prints
+goes to ``<model>.log`` beside it.
 """
 
 import contextlib
@@ -12,14 +12,15 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from overnight.errors import EngineCrashed, EngineError, EngineUnavailable, OutOfMemory, StoreError
+from overnight.engines.state import EngineState, write_state
+from overnight.errors import EngineCrashed, EngineError, OutOfMemory
 from overnight.processes import end_child, free_port
-from overnight.store.files import read_json, write_json
 
 _FAILED_LOADS_IN_A_ROW = 3
 _LOOK_S = 0.5
@@ -27,49 +28,22 @@ _OUT_OF_MEMORY_SIGNS = ("failed to allocate", "out of memory", "cannot allocate 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostState:
-    """What the state file of a host says."""
-
-    status: str  # loading, serving, failed
-    url: str | None = None
-    token: str | None = None
-    pid: int | None = None
-    slots: int = 1
-    context_tokens: int = 0
-    loads: int = 0  # times the weights were read, restarts included
-    restarts: int = 0
-    load_s: float | None = None
-    error_kind: str | None = None
-    error: str | None = None
-
-
-def read_state(path: Path) -> HostState:
-    """Return what a host says of itself.
-
-    Raises:
-        EngineUnavailable: there is no host, or its file cannot be read.
-    """
-    try:
-        return HostState(**read_json(path))
-    except (StoreError, TypeError) as error:
-        raise EngineUnavailable(f"no engine host at {path} ({error})") from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """How a model is to be held."""
+    """How a model is to be held by a process of our own."""
 
+    module: (
+        str  # run as ``python -m``: reads these settings, prints a line when it serves, ends with its input
+    )
     model_path: Path
-    slots: int
+    slots: int  # requests that are answered at once
     context_tokens: int  # of each slot
     threads: int
-    gpu_layers: int
-    batch_invariant: bool | None
+    options: Mapping[str, Any]  # what only this engine knows
     startup_timeout_s: float
 
 
 class EngineHost:
-    """A supervised llama.cpp host; a context manager at whose end the process is surely gone.
+    """A supervised host; a context manager at whose end the process is surely gone.
 
     ``state.loads`` counts how often the weights were read: once, and once more for each time the host died.
     """
@@ -79,7 +53,7 @@ class EngineHost:
         self.state_path = folder / f"{name}.json"
         self.log_path = folder / f"{name}.log"
         self._token = secrets.token_urlsafe(24)
-        self._state = HostState(
+        self._state = EngineState(
             status="loading",
             token=self._token,
             slots=settings.slots,
@@ -90,7 +64,7 @@ class EngineHost:
         self._leaving = threading.Event()
 
     @property
-    def state(self) -> HostState:
+    def state(self) -> EngineState:
         """How the host is."""
         return self._state
 
@@ -126,10 +100,8 @@ class EngineHost:
             end_child(self._process)
 
     def _publish(self, **changes: Any) -> None:
-        known = {name: getattr(self._state, name) for name in HostState.__slots__}
-        self._state = HostState(**(known | changes))
-        write_json(self.state_path, {name: getattr(self._state, name) for name in HostState.__slots__})
-        self.state_path.chmod(0o600)  # it holds the token
+        self._state = replace(self._state, **changes)
+        write_state(self.state_path, self._state)
 
     def _load(self) -> None:
         """Start the process and return when it serves.
@@ -139,7 +111,7 @@ class EngineHost:
             EngineCrashed: it died, or did not serve in time.
         """
         self._publish(status="loading", url=None, pid=None)
-        command = [sys.executable, "-m", "overnight.engines.llama_cpp_host"]
+        command = [sys.executable, "-m", self.settings.module]
         with self.log_path.open("ab") as log:
             log_start = log.tell()
             self._process = subprocess.Popen(
@@ -181,8 +153,7 @@ class EngineHost:
             "slots": self.settings.slots,
             "context_tokens": self.settings.context_tokens,
             "threads": self.settings.threads,
-            "gpu_layers": self.settings.gpu_layers,
-            "batch_invariant": self.settings.batch_invariant,
+            **self.settings.options,
         }
 
     def _load_error(self, code: int, log_start: int, *, timed_out: bool) -> EngineError:

@@ -1,15 +1,14 @@
 """Asking a llama.cpp host: one request in, one completion out."""
 
 import asyncio
-import math
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from overnight.engines.host import HostState, read_state
 from overnight.engines.protocol import Completion
+from overnight.engines.state import EngineState, read_state
 from overnight.errors import BadResponse, ContextOverflow, EngineCrashed, EngineUnavailable, OutOfMemory
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
@@ -37,7 +36,7 @@ class LlamaCppEngine:
         self._state_path = state_path
         self._timeout_s = timeout_s
         self._startup_timeout_s = startup_timeout_s
-        self._state: HostState | None = None
+        self._state: EngineState | None = None
         self._client: httpx.AsyncClient | None = None
 
     async def complete(self, request: Request) -> Completion:
@@ -69,9 +68,11 @@ class LlamaCppEngine:
                 prompt_tokens=usage["prompt_tokens"],
                 cached_tokens=usage.get("prompt_tokens_details", {}).get("cached_tokens"),
                 completion_tokens=usage["completion_tokens"],
-                mean_logprob=_mean_logprob(choice) if request.logprobs else None,
+                token_logprobs=_token_logprobs(choice) if request.logprobs else None,
                 latency_s=latency_s,
                 sent=sent,
+                prefill_s=_seconds(body, "prompt_ms"),
+                decode_s=_seconds(body, "predicted_ms"),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise BadResponse(f"llama.cpp answered without {error}: {str(body)[:200]}") from None
@@ -116,14 +117,14 @@ class LlamaCppEngine:
                 f"holds {context}; raise execution.engine.context_tokens or shorten the prompt"
             )
 
-    async def _is_healthy(self, state: HostState) -> bool:
+    async def _is_healthy(self, state: EngineState) -> bool:
         try:
             async with httpx.AsyncClient(base_url=str(state.url), timeout=5) as client:
                 return (await client.get("/health")).status_code == _OK
         except httpx.HTTPError:
             return False
 
-    def _connected(self) -> HostState:
+    def _connected(self) -> EngineState:
         if self._state is None:
             state = read_state(self._state_path)
             if state.status != "serving":
@@ -167,10 +168,15 @@ class LlamaCppEngine:
         raise BadResponse(f"HTTP {response.status_code}: {message}")
 
 
-def _mean_logprob(choice: dict[str, Any]) -> float | None:
-    """Return the mean log-probability of the tokens that were sampled; None for an answer of no tokens."""
+def _token_logprobs(choice: dict[str, Any]) -> tuple[float, ...]:
+    """Return the log-probabilities of the tokens that were sampled."""
     tokens = (choice.get("logprobs") or {}).get("content") or []
-    return math.fsum(float(token["logprob"]) for token in tokens) / len(tokens) if tokens else None
+    return tuple(float(token["logprob"]) for token in tokens)
+
+
+def _seconds(body: dict[str, Any], name: str) -> float | None:
+    milliseconds = body.get("timings", {}).get(name)
+    return None if milliseconds is None else round(float(milliseconds) / 1000, 5)
 
 
 def _text(content: Any) -> str:

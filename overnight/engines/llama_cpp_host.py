@@ -1,6 +1,6 @@
 """The process that holds a GGUF model: llama.cpp's own server on loopback, behind a token.
 
-Started by ``HostProcess`` as ``python -m overnight.engines.llama_cpp_host``. The first line of standard input
+Started by ``EngineHost`` as ``python -m overnight.engines.llama_cpp_host``. The first line of standard input
 is the settings as JSON; one line on standard output says that it serves; the end of standard input, which
 comes when whoever started it is gone, ends it.
 """

@@ -1,5 +1,6 @@
 """What every engine does, whatever holds the model."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,9 +17,18 @@ class Completion:
     prompt_tokens: int | None  # evaluated or taken from the prefix cache
     cached_tokens: int | None  # of these, taken from the prefix cache
     completion_tokens: int | None
-    mean_logprob: float | None  # of the generated tokens, in nats, by the model before any sampling setting
+    token_logprobs: tuple[float, ...] | None
+    """Of the tokens that were generated, by id, in nats, by the model before any sampling setting; the token that
+    ends the answer is in it where the engine gives it. None where they were not asked for."""
     latency_s: float
     sent: dict[str, Any]  # the body that was posted, without the messages
+    prefill_s: float | None = None  # evaluating the prompt, as the engine measured it
+    decode_s: float | None = None  # generating, as the engine measured it
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """The mean log-probability of the tokens, in nats; None without any."""
+        return math.fsum(self.token_logprobs) / len(self.token_logprobs) if self.token_logprobs else None
 
 
 class Engine(Protocol):

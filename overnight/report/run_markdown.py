@@ -177,7 +177,10 @@ def _how_it_was_run(run: RunReport) -> Iterator[str]:
             ["state", run.state.value],
             ["created", moment(run.created)],
             ["last change", moment(run.updated)],
-            ["requests at once", setting("concurrency", run.execution.get("max_concurrent_requests"))],
+            [
+                "requests at once",
+                setting("concurrency", run.execution.get("max_concurrent_requests") or "by engine"),
+            ],
             *environment_rows(run),
         ],
         limit=1000,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from overnight.engines.host import HostState
+from overnight.engines.state import EngineState
 from overnight.errors import OvernightError, StopRequested
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
@@ -26,7 +26,7 @@ from overnight.store.manifest import (
 from overnight.store.run_folder import RunFolder
 
 
-def end_block(folder: RunFolder, block: ModelBlock, host: HostState) -> None:
+def end_block(folder: RunFolder, block: ModelBlock, host: EngineState) -> None:
     """Add what a host did to what its block did before."""
 
     def change(manifest: RunManifest) -> RunManifest:

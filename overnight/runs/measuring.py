@@ -4,8 +4,10 @@ import logging
 import time
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
-from overnight.engines.host import HostSettings, read_state
+from overnight.engines.host import HostSettings
+from overnight.engines.state import read_state
 from overnight.errors import EngineUnavailable
 from overnight.planning.estimate import Measurement
 from overnight.planning.plan import ModelBlock, Plan
@@ -116,12 +118,11 @@ def note_rate(
         _LOG.warning("the rate of %s is not kept: %s", trial.slug, error)
 
 
-def speed_settings(settings: HostSettings) -> dict[str, int | bool | None]:
+def speed_settings(settings: HostSettings) -> dict[str, Any]:
     """Return those of a host's settings that may change how fast it answers."""
     return {
         "slots": settings.slots,
         "threads": settings.threads,
-        "gpu_layers": settings.gpu_layers,
-        "batch_invariant": settings.batch_invariant,
         "context_tokens": settings.context_tokens,
+        **settings.options,
     }

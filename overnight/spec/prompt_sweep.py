@@ -20,7 +20,7 @@ from pydantic import (
 from overnight.records import Condition
 from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
-from overnight.spec.model import ModelSpec
+from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
 from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
 from overnight.spec.prompt_set import PromptSet
 
@@ -210,7 +210,9 @@ class EngineSettings(Spec):
 class Execution(Spec):
     """How a run is carried out; may change on resume."""
 
-    max_concurrent_requests: PositiveInt = Field(default=4, le=256)
+    max_concurrent_requests: PositiveInt | None = Field(
+        default=None, le=256, description="null: what the engine is best at"
+    )
     request_timeout_s: float = Field(default=600, gt=0)
     attempts_per_item: PositiveInt = Field(
         default=3, le=20, description="tries before an item is an error row"
@@ -229,6 +231,10 @@ class Execution(Spec):
     )
     engine: EngineSettings = EngineSettings()
     pricing: PricingSpec = PricingSpec()
+
+    def requests_at_once(self, engine: EngineKind) -> int:
+        """Return how many requests are under way at a time."""
+        return self.max_concurrent_requests or REQUESTS_AT_ONCE[engine]
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

@@ -18,8 +18,6 @@ from overnight.store.files import read_json, write_json
 _SCHEMA_VERSION = 1
 _KEPT_PER_MODEL = 200
 _READ_PER_MODEL = 50
-# Settings that change how fast a model answers; the context does so too little to matter.
-COMPARED_SETTINGS = ("slots", "threads", "gpu_layers", "batch_invariant")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +34,12 @@ class Rate:
 
     def has_settings(self, settings: Mapping[str, Any]) -> bool:
         """True where nothing differs that changes the speed."""
-        return all(self.settings.get(name) == settings.get(name) for name in COMPARED_SETTINGS)
+        return compared(self.settings) == compared(settings)
+
+
+def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that change how fast a model answers; the context does so too little to matter."""
+    return {name: value for name, value in settings.items() if name != "context_tokens"}
 
 
 def store_rate(

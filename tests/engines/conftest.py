@@ -18,12 +18,12 @@ def weights(model_cache: Path) -> Path:
 @pytest.fixture
 def host(weights: Path, tmp_path: Path):
     settings = HostSettings(
+        module="overnight.engines.llama_cpp_host",
         model_path=weights,
         slots=2,
         context_tokens=512,
         threads=physical_cores(),
-        gpu_layers=-1,
-        batch_invariant=None,
+        options={"gpu_layers": -1, "batch_invariant": None},
         startup_timeout_s=120,
     )
     with EngineHost(settings, tmp_path / "engines", "smollm2") as host:

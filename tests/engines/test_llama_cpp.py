@@ -174,8 +174,9 @@ def test_the_host_leaves_when_whoever_started_it_is_killed(weights, tmp_path) ->
     code = f"""
 import pathlib, time
 from overnight.engines.host import EngineHost, HostSettings
-settings = HostSettings(model_path=pathlib.Path({str(weights)!r}), slots=1, context_tokens=256, threads=1,
-                        gpu_layers=0, batch_invariant=None, startup_timeout_s=120)
+settings = HostSettings(module="overnight.engines.llama_cpp_host", model_path=pathlib.Path({str(weights)!r}),
+                        slots=1, context_tokens=256, threads=1, startup_timeout_s=120,
+                        options={{"gpu_layers": 0, "batch_invariant": None}})
 host = EngineHost(settings, pathlib.Path({str(tmp_path)!r}), "orphan")
 host.start()
 print(host.state.pid, flush=True)

@@ -161,12 +161,12 @@ def test_a_file_whose_name_is_not_the_one_in_it_is_refused(
         ({"source": "."}, r"model tiny: source: .*: no such file"),
         ({"source": "pypi:package==1#file"}, r"model tiny: sha256: missing; pin the digest"),
         ({"source": "pypi:package#file"}, "wanted pypi:package==version#file"),
-        ({"source": "hf:org/model"}, "only paths and pypi:package==version#file can be loaded"),
+        ({"source": "ollama:llama3"}, "llama_cpp takes a path, pypi:package==version#file, hf:owner/repo"),
         ({"sha256": "f" * 64}, "model tiny: sha256: the config says ffff"),
         ({"sha256": "abc"}, "sha256: found 'abc'"),
         ({"params_billion": 0}, "params_billion: found 0"),
         ({"params_billion": ".inf"}, "params_billion: found inf"),
-        ({"engine": "vllm"}, "engine: found 'vllm', wanted 'llama_cpp' or 'dry_run'"),
+        ({"engine": "vllm"}, "engine: found 'vllm', wanted 'llama_cpp', 'transformers', "),
     ],
 )
 def test_a_model_that_cannot_be_the_one_meant_is_refused_before_it_is_loaded(

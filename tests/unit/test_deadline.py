@@ -37,7 +37,7 @@ class SlowEngine:
             prompt_tokens=3,
             cached_tokens=0,
             completion_tokens=1,
-            mean_logprob=-0.5,
+            token_logprobs=(-0.5,),
             latency_s=0.001,
             sent={},
         )

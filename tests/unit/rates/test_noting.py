@@ -40,7 +40,7 @@ class CountingEngine:
             prompt_tokens=10,
             cached_tokens=4,
             completion_tokens=2,
-            mean_logprob=None,
+            token_logprobs=None,
             latency_s=0.001,
             sent={},
         )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from overnight.cli import main
+from overnight.engines.holding import host_settings
 from overnight.planning.estimate import Measurement
 from overnight.planning.plan import Plan, make_plan, plan_record
 from overnight.planning.requests import Request, part_requests
@@ -18,7 +19,6 @@ from overnight.runs.measuring import begin_stretch, measure, note_rate, speed_se
 from overnight.runs.opening import create_run, reopen_run
 from overnight.runs.predicting import predict_run
 from overnight.runs.resolving import resolve
-from overnight.runs.trials import host_settings
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
@@ -56,7 +56,7 @@ def requests_of(plan: Plan, index: int) -> list[Request]:
 
 def keep(spec: PromptSweepSpec, plan: Plan, **changes: Any) -> None:
     block = plan.blocks[0]
-    settings = speed_settings(host_settings(block, Path(), spec.execution))
+    settings = speed_settings(host_settings(block.model, Path(), block.context_tokens, spec.execution))
     store_rate(
         Measurement(
             n_requests=10,
@@ -204,7 +204,7 @@ def test_a_cache_that_cannot_be_written_to_fails_no_trial(
     trial, block = plan.trials[0], plan.blocks[0]
     stretch = begin_stretch(folder, trial.slug)
     journal(folder, plan, [answer(request) for request in requests_of(plan, 0)])
-    settings = host_settings(block, Path(), spec.execution)
+    settings = host_settings(block.model, Path(), block.context_tokens, spec.execution)
     note_rate(folder, plan, block, trial, stretch, settings, 3.0)
     assert len(read_rates(MODEL_DIGEST, "llama_cpp", machine_identity())) == 1
     (tmp_path / "file").write_text("")

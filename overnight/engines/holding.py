@@ -1,0 +1,86 @@
+"""What holds a model while its block runs, and how it is asked: one place that knows all engines."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from overnight.engines.dry_run import DryRunEngine
+from overnight.engines.host import EngineHost, HostSettings, physical_cores
+from overnight.engines.llama_cpp import LlamaCppEngine
+from overnight.engines.protocol import Engine
+from overnight.engines.state import EngineState
+from overnight.spec.model import EngineKind, ModelSpec
+from overnight.spec.prompt_sweep import Execution
+
+_LLAMA_CPP = "overnight.engines.llama_cpp_host"
+
+
+class Holder(Protocol):
+    """A model that is there from ``start`` to the end of the block, in our process tree or in somebody's server.
+
+    It publishes an ``EngineState`` in its state file while it lives.
+    """
+
+    @property
+    def state(self) -> EngineState:
+        """How the engine is."""
+        ...
+
+    def start(self) -> None:
+        """Load the model, or find it loaded, and return when it answers.
+
+        Raises:
+            EngineError: it cannot be had; `OutOfMemory` where it does not fit.
+        """
+        ...
+
+    def __enter__(self) -> Self:
+        """Return itself; nothing is loaded yet."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the memory back, and return when that is proved."""
+        ...
+
+
+def hold(
+    model: ModelSpec, weights: Path | None, context_tokens: int, execution: Execution, folder: Path
+) -> Holder:
+    """Return what is going to hold a model.
+
+    Args:
+        model: resolved.
+        weights: its file or folder; None where a server has them.
+        context_tokens: of one request.
+        execution: how.
+        folder: where its state file and its log go.
+    """
+    settings = host_settings(model, weights or Path(), context_tokens, execution)
+    return EngineHost(settings, folder, model.name)
+
+
+def connect(model: ModelSpec, execution: Execution, folder: Path) -> Engine:
+    """Return a client of whatever holds a model, by the state file that it left in ``folder``."""
+    if model.engine is EngineKind.DRY_RUN:
+        return DryRunEngine()
+    return LlamaCppEngine(
+        folder / f"{model.name}.json",
+        timeout_s=execution.request_timeout_s,
+        startup_timeout_s=execution.engine.startup_timeout_s,
+    )
+
+
+def host_settings(model: ModelSpec, weights: Path, context_tokens: int, execution: Execution) -> HostSettings:
+    """Return how a process of our own is to hold a model."""
+    engine = execution.engine
+    return HostSettings(
+        module=_LLAMA_CPP,
+        model_path=weights,
+        slots=execution.requests_at_once(model.engine),
+        context_tokens=context_tokens,
+        threads=engine.threads or physical_cores(),
+        options={"gpu_layers": engine.gpu_layers, "batch_invariant": engine.batch_invariant},
+        startup_timeout_s=engine.startup_timeout_s,
+    )

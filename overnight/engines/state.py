@@ -1,0 +1,45 @@
+"""How an engine is, for whoever wants to ask it: ``<run>/engines/<model>.json``.
+
+While something holds a model, this file says where it listens; a trial reaches it by that and needs no live object.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from overnight.errors import EngineUnavailable, StoreError
+from overnight.store.files import read_json, write_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineState:
+    """What the state file of an engine says."""
+
+    status: str  # loading, serving, failed
+    url: str | None = None
+    token: str | None = None
+    pid: int | None = None
+    slots: int = 1
+    context_tokens: int = 0
+    loads: int = 0  # times the weights were read, restarts included
+    restarts: int = 0
+    load_s: float | None = None
+    error_kind: str | None = None
+    error: str | None = None
+
+
+def read_state(path: Path) -> EngineState:
+    """Return what an engine says of itself.
+
+    Raises:
+        EngineUnavailable: there is no engine, or its file cannot be read.
+    """
+    try:
+        return EngineState(**read_json(path))
+    except (StoreError, TypeError) as error:
+        raise EngineUnavailable(f"no engine at {path} ({error})") from None
+
+
+def write_state(path: Path, state: EngineState) -> None:
+    """Replace what an engine says of itself; only its owner may read it, since it holds the token."""
+    write_json(path, {name: getattr(state, name) for name in EngineState.__slots__})
+    path.chmod(0o600)
