@@ -83,4 +83,5 @@ def host_settings(model: ModelSpec, weights: Path, context_tokens: int, executio
         threads=engine.threads or physical_cores(),
         options={"gpu_layers": engine.gpu_layers, "batch_invariant": engine.batch_invariant},
         startup_timeout_s=engine.startup_timeout_s,
+        memory_limit_bytes=engine.memory_limit_bytes,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from overnight.errors import UsageError
 from overnight.spec.dataset import DatasetSpec
+from overnight.spec.ladder import LadderSpec, RungSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_set import PromptSet
 from overnight.spec.reading import expanded_text, read_mapping, read_text, validate
@@ -43,6 +44,41 @@ class ConfigRoot:
         if spec.is_local_path:
             return spec.model_copy(update={"source": str((path.parent / spec.source).resolve())})
         return spec
+
+    def stand_ins(self, model: ModelSpec) -> tuple[ModelSpec, ...]:
+        """Return the models that stand in for one that does not fit, best first; without ladders of their own.
+
+        Of a ladder that the model itself is on, these are the rungs below it.
+
+        Raises:
+            UsageError: the ladder or a model on it is not there, or two of its models have one name.
+        """
+        rungs: tuple[str | RungSpec | ModelSpec, ...]
+        where = f"model {model.name}: ladder"
+        if isinstance(model.ladder, str):
+            path, value = self._read("ladders", model.ladder)
+            value.setdefault("name", path.stem)
+            ladder = validate(LadderSpec, value, path)
+            _same_name(ladder.name, path)
+            rungs, where = ladder.rungs, str(path)
+        else:
+            rungs = model.ladder
+        found = [self._rung(rung, where) for rung in rungs]
+        names = [rung.name for rung in found]
+        if model.name in names:
+            found = found[names.index(model.name) + 1 :]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UsageError(f"{where}: {min(twice)!r} stands twice; take one out")
+        return tuple(rung.model_copy(update={"ladder": ()}) for rung in found)
+
+    def _rung(self, rung: "str | RungSpec | ModelSpec", where: str) -> ModelSpec:
+        if isinstance(rung, ModelSpec):
+            return rung
+        if isinstance(rung, str):
+            return self.model(rung)
+        like = self.model(rung.like)
+        value = like.model_dump(mode="json") | {"ladder": ()} | rung.changes()
+        return validate(ModelSpec, value, f"{where}: {rung.name}")
 
     def prompt_set(self, name: str) -> PromptSet:
         """Return the prompt set of that name with the texts of its two files."""

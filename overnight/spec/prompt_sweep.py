@@ -191,6 +191,9 @@ class PromptSweepExperiment(Spec):
         return self
 
 
+Concession = Literal["concurrency", "context", "quantization", "model"]
+
+
 class EngineSettings(Spec):
     """How the embedded llama.cpp engine is held; none of it is part of a result's identity."""
 
@@ -205,6 +208,16 @@ class EngineSettings(Spec):
         "null: true without a GPU, where that can be had",
     )
     startup_timeout_s: float = Field(default=300, gt=0)
+    memory_limit_gib: float | None = Field(
+        default=None,
+        gt=0,
+        description="memory that the process of a model may take for itself; null: what there is",
+    )
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """The limit in bytes."""
+        return None if self.memory_limit_gib is None else round(self.memory_limit_gib * 2**30)
 
 
 class Execution(Spec):
@@ -228,6 +241,10 @@ class Execution(Spec):
     )
     request_cache: bool = Field(
         default=True, description="take answers that the same request got before, in any trial or run"
+    )
+    step_down: Annotated[tuple[Concession, ...], AfterValidator(_no_repeats)] = Field(
+        default=get_args(Concession),
+        description="what may be given up where memory runs out, the first of these first; [] is nothing",
     )
     engine: EngineSettings = EngineSettings()
     pricing: PricingSpec = PricingSpec()

@@ -111,6 +111,8 @@ class BlockRecord(Spec):
     loads: int = 0
     restarts: int = 0
     load_s: float | None = None
+    held: dict[str, Any] | None = None  # the rung that the block is on, where that is not the one asked for
+    rung_history: tuple[dict[str, Any], ...] = ()
 
 
 class RunManifest(Spec):

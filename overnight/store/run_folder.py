@@ -30,6 +30,11 @@ class TrialFolder:
         return self.results / "generations.jsonl"
 
     @property
+    def set_aside(self) -> Path:
+        """Journals of models that did not fit, kept and not counted."""
+        return self.results / "set_aside"
+
+    @property
     def predictions(self) -> Path:
         """One row a draw."""
         return self.results / "predictions.csv"
