@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import os
 import signal
 import time
@@ -14,7 +15,7 @@ import pytest
 from overnight.engines.host import EngineHost
 from overnight.engines.ladder_holder import LadderHolder
 from overnight.engines.llama_cpp import LlamaCppEngine
-from overnight.errors import EngineError, EngineUnavailable, OutOfMemory
+from overnight.errors import EngineUnavailable, OutOfMemory
 from overnight.planning.ladder import Ladder, Rung
 from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
@@ -25,11 +26,11 @@ MIB = 2**20
 ENOUGH_FOR_ONE_SLOT = 500 * MIB
 
 
-def request() -> Request:
+def request(question: str) -> Request:
     return Request(
         custom_id="d|i|control|0.0|0|closed",
         part="d_p01",
-        messages=(Message(role="user", content="What is the capital of France?"),),
+        messages=(Message(role="user", content=question),),
         temperature=0.0,
         top_p=1.0,
         top_k=50,
@@ -39,11 +40,11 @@ def request() -> Request:
     )
 
 
-def ask(state_path: Path) -> str:
+def ask(state_path: Path, question: str = "What is the capital of France?") -> str:
     async def answer() -> str:
         engine = LlamaCppEngine(state_path, timeout_s=60, startup_timeout_s=60)
         try:
-            return (await engine.complete(request())).text
+            return (await engine.complete(request(question))).text
         except EngineUnavailable:
             await engine.recover()
             return "recovered"
@@ -54,8 +55,14 @@ def ask(state_path: Path) -> str:
 
 
 def ask_for_ever(state_path: Path) -> None:
-    while True:
-        ask(state_path)
+    """Ask about something long and new each time: every prompt takes some memory more."""
+    for n in itertools.count():
+        ask(state_path, f"{n} " + "the sea and the sky " * 120)
+
+
+def private_memory(group: Path) -> int:
+    counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    return int(counts.get("rss", counts.get("anon", 0)))
 
 
 def test_a_context_that_is_too_large_is_out_of_memory_and_not_a_crash(host, tmp_path) -> None:
@@ -115,19 +122,30 @@ def test_a_host_that_is_killed_by_somebody_is_restarted_as_it_was(host) -> None:
     assert host.state.restarts == 1
 
 
-def test_a_host_that_the_kernel_kills_for_want_of_memory_is_not_loaded_the_same_way_again(host) -> None:
-    with small_group() as group:
-        (group / "cgroup.procs").write_text(str(host.state.pid))
-        with pytest.raises(EngineError) as failure:
-            ask_for_ever(host.state_path)
-    assert isinstance(failure.value, OutOfMemory)
-    assert "the kernel killed it for want of memory" in str(failure.value)
-    assert host.state.loads == 1
+def test_a_host_that_the_kernel_kills_for_want_of_memory_is_not_loaded_the_same_way_again(
+    host, tmp_path, monkeypatch
+) -> None:
+    with small_group() as (group, limit):
+        # A host that joins the group before it loads; then the group is given no more than the host has.
+        (tmp_path / "host_in_a_group.py").write_text(
+            f"import os, pathlib\n"
+            f"pathlib.Path({str(group / 'cgroup.procs')!r}).write_text(str(os.getpid()))\n"
+            f"from overnight.engines.llama_cpp_host import main\n"
+            f"main()\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        settings = dataclasses.replace(host.settings, module="host_in_a_group", slots=1, context_tokens=2048)
+        with EngineHost(settings, tmp_path, "killed") as killed:
+            killed.start()
+            limit.write_text(str(private_memory(group) + MIB))
+            with pytest.raises(OutOfMemory, match="the kernel killed it for want of memory"):
+                ask_for_ever(killed.state_path)
+            assert (killed.state.status, killed.state.loads) == ("failed", 1)
 
 
 @contextlib.contextmanager
-def small_group() -> Iterator[Path]:
-    """Make a control group with next to no memory, or skip where this user may not."""
+def small_group() -> Iterator[tuple[Path, Path]]:
+    """Make a control group for memory; yield it and the file of its limit, or skip where this user may not."""
     own = next(
         (
             line.split(":")[2].lstrip("/")
@@ -143,13 +161,13 @@ def small_group() -> Iterator[Path]:
         group = root / own / f"overnight-test-{os.getpid()}"
         try:
             group.mkdir()
-            (group / limit).write_text(str(4 * MIB))
+            (group / limit).write_text((group / limit).read_text())
         except OSError:
             with contextlib.suppress(OSError):
                 group.rmdir()
             continue
         try:
-            yield group
+            yield group, group / limit
         finally:
             _remove(group)
         return
