@@ -50,16 +50,16 @@ class Surroundings:
 Checker = Callable[[Surroundings], list[Check]]
 
 
-def ok(name: str, what: str, **values: Any) -> Check:
+def ok(name: str, what: str, /, **values: Any) -> Check:
     """Return a check that found nothing wrong."""
     return Check(name=name, status=Status.OK, what=what, values=values)
 
 
-def note(name: str, what: str, remedy: str | None = None, **values: Any) -> Check:
+def note(name: str, what: str, remedy: str | None = None, /, **values: Any) -> Check:
     """Return a check that found something good to know."""
     return Check(name=name, status=Status.NOTE, what=what, remedy=remedy, values=values)
 
 
-def problem(name: str, what: str, remedy: str, **values: Any) -> Check:
+def problem(name: str, what: str, remedy: str, /, **values: Any) -> Check:
     """Return a check that found what would spoil a run."""
     return Check(name=name, status=Status.PROBLEM, what=what, remedy=remedy, values=values)

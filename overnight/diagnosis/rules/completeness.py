@@ -47,11 +47,12 @@ def row_mismatch(run: RunEvidence) -> Look:
     ]
     if not looked:
         return blind("row mismatch", NO_DRAWS)
-    n_expected = sum(trial.n_expected or 0 for trial in looked)
+    is_planned = all(trial.n_expected is not None for trial in looked)
+    planned = f"{sum(trial.n_expected or 0 for trial in looked):,}" if is_planned else "an unknown number of"
     n_draws = sum(trial.draws.n_done + trial.draws.n_failed for trial in looked if trial.draws)
     n_rows = sum(trial.tables.n_predictions or 0 for trial in looked)
     n_scores = sum(trial.tables.n_scores or 0 for trial in looked)
-    saw = f"{n_expected:,} draws planned, {n_draws:,} in journals, {n_rows:,} predictions, {n_scores:,} rows of scores"
+    saw = f"{planned} draws planned, {n_draws:,} in journals, {n_rows:,} predictions, {n_scores:,} rows of scores"
     return look("row mismatch", saw, [_mismatch(trial) for trial in looked])
 
 

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from overnight.diagnosis.evidence import Answers, Arm, Draws, RunEvidence, TrialEvidence
@@ -40,6 +40,7 @@ def test_the_limit_that_is_suggested_is_the_quantile_of_a_known_distribution() -
     assert suggest_limit(geometric(0.1, 16), 16) == (32, True)
 
 
+@settings(max_examples=40)
 @given(p=st.floats(0.02, 0.3), limit=st.integers(8, 64))
 def test_no_more_than_the_wanted_share_exceeds_the_limit_that_is_suggested(p: float, limit: int) -> None:
     # The tail of a geometric distribution is (1 - p)^m by definition.
