@@ -137,7 +137,13 @@ class RunEvidence:
     trials: tuple[TrialEvidence, ...] = ()
     out_of_memory_lines: tuple[str, ...] = ()  # of the logs and errors: ``file:line: text``
     killed_lines: tuple[str, ...] = ()  # the same: a process ended by signal 9
+    missing_sensors: Mapping[str, str] = field(default_factory=dict)  # why they gave nothing
     unread: Mapping[str, str] = field(default_factory=dict)  # files that could not be read, and why
+
+    def no_signal(self, name: str) -> str:
+        """Return why nothing is known of a sensor."""
+        reasons = "; ".join(f"{sensor}: {why}" for sensor, why in self.missing_sensors.items())
+        return f"no telemetry has {name}{f' ({reasons})' if reasons else ''}"
 
     def setting(self, *keys: str) -> Any:
         """Return a value of ``execution``; None where it is not set."""

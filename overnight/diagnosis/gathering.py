@@ -9,7 +9,7 @@ from overnight.diagnosis.evidence import ModelEvidence, RunEvidence, Tables, Tri
 from overnight.diagnosis.limits import TokenLimits, token_limits
 from overnight.diagnosis.logs import last_words, signs_in
 from overnight.diagnosis.prefixes import prompt_bytes
-from overnight.diagnosis.sensors import trial_signals, trial_throttle
+from overnight.diagnosis.sensors import Sensed, sensed_in_manifest, sensed_in_samples
 from overnight.diagnosis.tallying import tally_draws, tally_tables
 from overnight.errors import OvernightError
 from overnight.spec.reading import read_mapping
@@ -67,6 +67,7 @@ class _Gatherer:
             trials=trials,
             out_of_memory_lines=tuple(line for kind, line in said if kind == "out of memory"),
             killed_lines=tuple(line for kind, line in said if kind == "killed"),
+            missing_sensors=self._read(self._folder.manifest, self._missing_sensors, {}),
             unread=self._unread,
         )
 
@@ -75,7 +76,7 @@ class _Gatherer:
         requested, effective = record.requested, record.effective or {}
         planned, block = self._planned(slug)
         predicted = ((self._plan.get("predicted") or {}).get("trials") or {}).get(slug) or {}
-        telemetry = (self._raw.get("trials", {}).get(slug) or {}).get("telemetry")
+        sensed = self._sensed(slug, str(requested.get("model")))
         limits = self._read(
             self._folder.effective_config,
             lambda: token_limits(self._config, requested),
@@ -114,13 +115,22 @@ class _Gatherer:
             ),
             prompt_bytes=prompts.total if prompts else None,
             shared_prompt_bytes=prompts.shared if prompts else None,
-            signals=self._read(
-                self._folder.path / "telemetry",
-                lambda: trial_signals(telemetry, self._folder.path / "telemetry", slug),
-                {},
-            ),
-            throttle=trial_throttle(telemetry),
+            signals=sensed.signals,
+            throttle=sensed.throttle,
         )
+
+    def _sensed(self, slug: str, model: str) -> Sensed:
+        telemetry = (self._raw.get("trials", {}).get(slug) or {}).get("telemetry")
+        nothing = Sensed({}, None)
+        if telemetry is not None:
+            return self._read(self._folder.manifest, lambda: sensed_in_manifest(telemetry), nothing)
+        path = self._folder.path / "telemetry" / f"{model}.csv"
+        return self._read(path, lambda: sensed_in_samples(path), nothing)
+
+    def _missing_sensors(self) -> dict[str, str]:
+        """Return why sensors gave nothing, by sensor."""
+        telemetry = self._raw.get("telemetry") or {}
+        return {**(telemetry.get("missing") or {}), **(telemetry.get("ended_because") or {})}
 
     def _planned(self, slug: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         for block in self._plan.get("blocks") or ():

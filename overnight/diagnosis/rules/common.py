@@ -40,7 +40,7 @@ def sensed(
     """Return what came of a rule over one sensor."""
     seen = with_signal(run, signal)
     if not seen:
-        return blind(name, f"no telemetry has {signal}")
+        return blind(name, run.no_signal(signal))
     low, high = min(s.low for _, s in seen), max(s.high for _, s in seen)
     mean = sum(s.mean for _, s in seen) / len(seen)
     saw = f"{signal} {amount(low, unit)} to {amount(high, unit)}, {amount(mean, unit)} on average"

@@ -22,7 +22,7 @@ def thermal(run: RunEvidence) -> Look:
         if trial.throttle is not None
     }
     if not hot and not throttled:
-        return blind("thermal", "no telemetry has gpu_temperature_c or reasons for lower clocks")
+        return blind("thermal", run.no_signal("gpu_temperature_c or reasons for lower clocks"))
     temperature = f"at most {max(s.high for s in hot.values()):.0f} C" if hot else "temperature unknown"
     share = f"clocks held down by heat in {percent(max(throttled.values(), default=0.0))} of the samples"
     findings = [

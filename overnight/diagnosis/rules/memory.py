@@ -116,7 +116,7 @@ def gpu_memory_full(run: RunEvidence) -> Look:
     seen = with_signal(run, "gpu_memory_used_bytes")
     total = _gpu_bytes(run.gpus)
     if not seen:
-        return blind("GPU memory full", "no telemetry has gpu_memory_used_bytes")
+        return blind("GPU memory full", run.no_signal("gpu_memory_used_bytes"))
     if total is None:
         return blind("GPU memory full", "the manifest names no GPU with its memory")
     high = max(signal.high for _, signal in seen)

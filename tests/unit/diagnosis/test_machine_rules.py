@@ -81,3 +81,10 @@ def test_memory_is_low_below_4_gib_or_a_tenth(total: int, left: float, is_found:
     signal = Signal(low=left, mean=2 * left, high=total)
     run = run_with({"ram_available_bytes": signal}, memory_bytes=total)
     assert bool(low_ram(run).findings) is is_found
+
+
+def test_why_a_sensor_gave_nothing_is_said_with_it() -> None:
+    run = RunEvidence(run_id="r", missing_sensors={"NVML": "there is no driver"})
+    assert thermal(run).not_looked_because == (
+        "no telemetry has gpu_temperature_c or reasons for lower clocks (NVML: there is no driver)"
+    )

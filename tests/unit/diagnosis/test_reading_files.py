@@ -7,7 +7,7 @@ from overnight.diagnosis.evidence import Signal
 from overnight.diagnosis.limits import token_limits
 from overnight.diagnosis.logs import last_words, signs_in
 from overnight.diagnosis.prefixes import PromptBytes, prompt_bytes
-from overnight.diagnosis.sensors import trial_signals, trial_throttle
+from overnight.diagnosis.sensors import Sensed, sensed_in_manifest, sensed_in_samples
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,32 @@ def test_the_key_that_holds_a_limit_is_the_one_that_the_sweep_was_written_with(
 SUMMARY = {"n": 3, "min": 1.0, "mean": 2.0, "p50": 2.0, "p95": 3.0, "p99": 3.0, "max": 3.0}
 
 
-def test_a_sensor_of_the_manifest_is_taken_and_one_that_was_absent_is_left_out(tmp_path: Path) -> None:
-    found = {"gpu_temperature_c": SUMMARY, "gpu_power_w": None, "throttle": {"hw_slowdown": 0.25}}
-    signals = trial_signals(found, tmp_path, "t")
-    assert signals == {"gpu_temperature_c": Signal(low=1.0, mean=2.0, high=3.0)}
-    assert trial_signals({"signals": found}, tmp_path, "t") == signals
-    assert trial_throttle(found) == {"hw_slowdown": 0.25}
+def test_a_sensor_of_the_manifest_is_taken_and_one_that_was_absent_is_left_out() -> None:
+    machine = {
+        "samples": 3,
+        "signals": {"gpu_temperature_c": SUMMARY, "gpu_power_w": None},
+        "throttle": {"hw_thermal_slowdown": 0.25},
+    }
+    assert sensed_in_manifest({"machine": machine, "requests": {}}) == Sensed(
+        {"gpu_temperature_c": Signal(low=1.0, mean=2.0, high=3.0)}, {"hw_thermal_slowdown": 0.25}
+    )
+    assert sensed_in_manifest({"machine": {"samples": 0}}) == Sensed({}, None)
 
 
-def test_without_the_manifest_the_trials_own_table_is_read(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("time,cpu_percent\n0,10\n1,30\n", encoding="utf-8")
-    (tmp_path / "u.csv").write_text("time,cpu_percent\n0,99\n", encoding="utf-8")
-    assert trial_signals(None, tmp_path, "t") == {"cpu_percent": Signal(low=10.0, mean=20.0, high=30.0)}
-    assert trial_throttle(None) is None
+def test_a_run_that_was_killed_has_its_samples_still(tmp_path: Path) -> None:
+    # The manifest gets a summary when a trial ends; whoever was killed has the table alone. Means would be over
+    # loading and waiting too, so that of a signal that is judged by its mean nothing is said.
+    text = """timestamp,gpu_temperature_c,gpu_utilization_percent,ram_available_bytes,throttle
+2026-01-01T00:00:00,60,0,9000,none
+2026-01-01T00:00:01,90,99,,sw_power_cap+hw_thermal_slowdown
+2026-01-01T00:00:02,nan,99,3000,
+2026-01-01T00:00:03,75,to"""
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8")
+    assert sensed_in_samples(tmp_path / "m.csv") == Sensed(
+        {
+            "gpu_temperature_c": Signal(low=60.0, mean=75.0, high=90.0),
+            "ram_available_bytes": Signal(low=3000.0, mean=6000.0, high=9000.0),
+        },
+        {"sw_power_cap": 0.5, "hw_thermal_slowdown": 0.5},
+    )
+    assert sensed_in_samples(tmp_path / "none.csv") == Sensed({}, None)
