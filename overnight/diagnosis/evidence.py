@@ -128,6 +128,7 @@ class RunEvidence:
 
     run_id: str
     state: str = "done"
+    is_going_on: bool = False  # somebody works on it now
     error: str | None = None
     execution: Mapping[str, Any] = field(default_factory=dict)
     cores: int | None = None  # physical

@@ -17,6 +17,7 @@ from overnight.store.files import read_json
 from overnight.store.journal import read_rows
 from overnight.store.manifest import RunManifest, TrialRecord, read_manifest
 from overnight.store.run_folder import RunFolder
+from overnight.store.run_lock import is_locked
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class _Gatherer:
         return RunEvidence(
             run_id=manifest.run_id,
             state=manifest.state.value,
+            is_going_on=is_locked(self._folder),
             error=manifest.error,
             execution=manifest.execution,
             cores=environment.get("cores"),

@@ -7,6 +7,7 @@ from overnight.diagnosis.finding import Finding, Look, merged
 
 ROUND_CONTEXT_TO = 256  # as the plan does
 GIB = 2**30
+FEWEST_SENT = 20  # ours: fewer requests say more about the first ones than about the machine
 NO_DRAWS = "no trial has a journal yet"
 
 

@@ -5,6 +5,7 @@ from overnight.diagnosis.finding import Fact, Finding, Ineffective, Look, Remedy
 from overnight.diagnosis.rules.common import NO_DRAWS, blind, look
 
 _FINISHED = "done"
+_OPEN = ("planned", "running")
 _TABLED_WHOLE = ("done", "partial", "failed")  # one that a deadline stopped has tables of what is complete
 # Spec B2 and B4.1 want the model to repeat the id of its request.
 _ECHO = Ineffective(
@@ -18,18 +19,26 @@ def unfinished(run: RunEvidence) -> Look:
     if not run.trials:
         return blind("unfinished", "the run has no trials yet")
     n_done = sum(trial.state == _FINISHED for trial in run.trials)
-    saw = f"{n_done} of {len(run.trials)} trials are done"
-    return look("unfinished", saw, [_unfinished(trial) for trial in run.trials if trial.state != _FINISHED])
+    now = "; the run is going on" if run.is_going_on else ""
+    left = [trial for trial in run.trials if trial.state != _FINISHED]
+    # Of a run that is going on, a trial that waits its turn is no finding.
+    ended = [trial for trial in left if not (run.is_going_on and trial.state in _OPEN)]
+    return look("unfinished", f"{n_done} of {len(run.trials)} trials are done{now}", map(_unfinished, ended))
 
 
 def _unfinished(trial: TrialEvidence) -> Finding:
     n_done = trial.draws.n_done if trial.draws else 0
     n_missing = max(0, (trial.n_expected or 0) - n_done)
+    why = {
+        "planned": "the trial never began",
+        "running": "the trial was interrupted: it says that it runs, and nobody works on it",
+        "partial": "later steps of the trial were not asked for",
+    }.get(trial.state, trial.state)
     return Finding(
         name="unfinished",
         severity=Severity.PROBLEM if trial.state == "failed" else Severity.WARNING,
         score=n_missing / trial.n_expected if trial.n_expected else 1.0,
-        what=f"{trial.state}: {trial.error}" if trial.error else f"the trial is {trial.state}",
+        what=f"{why}: {trial.error}" if trial.error else why,
         where=(trial.slug,),
         evidence=(
             Fact("draws answered", n_done, f"of {trial.n_expected if trial.n_expected is not None else '?'}"),

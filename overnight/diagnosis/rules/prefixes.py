@@ -2,7 +2,7 @@
 
 from overnight.diagnosis.evidence import Draws, RunEvidence, TrialEvidence
 from overnight.diagnosis.finding import Fact, Finding, Look, Remedy, Severity
-from overnight.diagnosis.rules.common import blind, look, percent, with_draws
+from overnight.diagnosis.rules.common import FEWEST_SENT, blind, look, percent, with_draws
 
 SHARING_SHARE = 0.20  # ours: less than this is not worth a word
 HIT_SHARE = 0.50  # ours: half of what could be found; the first prompt of every slot finds nothing
@@ -13,11 +13,15 @@ def prefix_cache(run: RunEvidence) -> Look:
     seen = [
         (trial, draws)
         for trial, draws in with_draws(run)
-        if draws.prompt_tokens and draws.cached_tokens is not None and trial.prompt_bytes
+        if draws.n_sent >= FEWEST_SENT
+        and draws.prompt_tokens
+        and draws.cached_tokens is not None
+        and trial.prompt_bytes
     ]
     if not seen:
         return blind(
-            "prefix cache", "no engine said how many prompt tokens it had already, or no requests were kept"
+            "prefix cache",
+            f"no engine said of {FEWEST_SENT} requests how many prompt tokens it had already, or none are kept",
         )
     hit = sum(d.cached_tokens or 0 for _, d in seen) / sum(d.prompt_tokens or 0 for _, d in seen)
     could = sum(t.shared_prompt_bytes or 0 for t, _ in seen) / sum(t.prompt_bytes or 0 for t, _ in seen)

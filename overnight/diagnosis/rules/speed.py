@@ -2,7 +2,7 @@
 
 from overnight.diagnosis.evidence import Draws, RunEvidence, TrialEvidence
 from overnight.diagnosis.finding import Fact, Finding, Ineffective, Look, Remedy, Severity
-from overnight.diagnosis.rules.common import blind, look, percent, with_draws
+from overnight.diagnosis.rules.common import FEWEST_SENT, blind, look, percent, with_draws
 
 SLOW_TOKENS_PER_S = 5.0  # spec B4.1 and B4.2
 BOUND_SHARE = 0.5  # of the engine's time: where more than half of it goes
@@ -21,9 +21,15 @@ INEFFECTIVE = (
 
 def slow(run: RunEvidence) -> Look:
     """Say which trials were slow, and whether reading prompts or writing answers took the time."""
-    timed = [(t, d) for t, d in with_draws(run) if t.inference_s and d.n_sent and d.completion_tokens]
+    timed = [
+        (t, d)
+        for t, d in with_draws(run)
+        if t.inference_s and d.n_sent >= FEWEST_SENT and d.completion_tokens
+    ]
     if not timed:
-        return blind("slow", "no trial has both its seconds and its tokens (all cached, or not counted)")
+        return blind(
+            "slow", f"no trial has the seconds and the tokens of {FEWEST_SENT} requests that were sent"
+        )
     rates = [_tokens_per_s(trial, draws) for trial, draws in timed]
     n_known = sum(trial.predicted_high_s is not None for trial, _ in timed)
     earlier = (

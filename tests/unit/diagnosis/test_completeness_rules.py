@@ -65,3 +65,12 @@ def test_a_failed_trial_is_worth_as_much_as_the_draws_that_it_lacks() -> None:
     (finding,) = unfinished(RunEvidence(run_id="r", trials=(WHOLE, failed))).findings
     assert finding.what == "failed: the engine died"
     assert finding.score == 0.75  # 30 of 40 are missing
+
+
+@pytest.mark.parametrize("state", ["planned", "running"])
+def test_a_trial_that_waits_its_turn_is_no_finding_while_somebody_works_on_the_run(state: str) -> None:
+    # A diagnosis is asked for in the middle of a night, too.
+    waiting = replace(WHOLE, state=state, draws=None, tables=Tables())
+    going_on = RunEvidence(run_id="r", is_going_on=True, trials=(WHOLE, waiting))
+    assert unfinished(going_on).findings == ()
+    assert len(unfinished(replace(going_on, is_going_on=False)).findings) == 1
