@@ -192,7 +192,7 @@ def stats(
 def doctor(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="A run's id or folder; without one, this machine is examined."),
+        typer.Argument(metavar="RUN", help="A run's id or folder; without one, this machine is examined."),
     ] = None,
     online: Annotated[
         bool, typer.Option("--online", help="Of the machine: ask the Hugging Face hub as well.")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from overnight.diagnosis.evidence import ModelEvidence, RunEvidence, Tables, TrialEvidence
 from overnight.diagnosis.limits import TokenLimits, token_limits
-from overnight.diagnosis.logs import last_words, signs_in
+from overnight.diagnosis.logs import last_words, sign_of, signs_in
 from overnight.diagnosis.prefixes import prompt_bytes
 from overnight.diagnosis.sensors import Sensed, sensed_in_manifest, sensed_in_samples
 from overnight.diagnosis.tallying import tally_draws, tally_tables
@@ -156,6 +156,10 @@ class _Gatherer:
         for path in (self._folder.log, *sorted(self._folder.engines.glob("*.log"))):
             nothing: list[tuple[str, str]] = []
             yield from self._read(path, partial(_signs, path), nothing)
+        # Trials of one block fail together, with the same words.
+        for error in dict.fromkeys(record.error or "" for record in self._manifest.trials.values()):
+            if (kind := sign_of(error)) is not None:
+                yield kind, f"manifest.json: {error}"
 
     def _read(self, path: Path, read: Callable[[], T], instead: T) -> T:
         """Return what a file says; where it cannot be read, its name and the reason are kept."""

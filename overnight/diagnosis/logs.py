@@ -19,6 +19,13 @@ _MOST_CHARACTERS = 200
 _TAIL_BYTES = 4096
 
 
+def sign_of(text: str) -> str | None:
+    """Return ``killed`` or ``out of memory`` where a text says so, None where it does not."""
+    if _KILLED.search(text):
+        return "killed"
+    return "out of memory" if _OUT_OF_MEMORY.search(text) else None
+
+
 def signs_in(path: Path) -> Iterator[tuple[str, str]]:
     """Yield ``out of memory`` or ``killed`` with ``file:line: text`` for the lines that say so.
 

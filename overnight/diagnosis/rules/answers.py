@@ -95,7 +95,7 @@ def _truncated(trial: TrialEvidence, kind: str, n_all: int) -> Finding | None:
 def _longer(trial: TrialEvidence, key: str, limit: int, answers: Answers) -> tuple[Remedy, ...]:
     suggestion = suggest_limit(answers, limit)
     reach = (
-        f"by the lengths that were seen about {percent(WANTED_SHARE)} would still be cut off"
+        f"by the lengths that were seen at most about {percent(WANTED_SHARE)} would still be cut off"
         if suggestion.is_enough
         else f"more than {percent(WANTED_SHARE)} may still be cut off: too few answers ended by themselves to say"
     )

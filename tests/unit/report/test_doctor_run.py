@@ -12,6 +12,7 @@ from overnight.ids import custom_id
 from overnight.records import Condition, Item
 from overnight.store.files import read_json, write_json
 from overnight.store.journal import Journal
+from overnight.store.manifest import TrialState
 from overnight.store.run_folder import RunFolder
 
 
@@ -106,3 +107,16 @@ def test_nothing_wrong_is_said_with_what_was_looked_at(
     assert code == 0
     assert "nothing wrong was found" in out
     assert "looked at:" in out
+
+
+def test_a_trial_that_did_not_fit_is_out_of_memory_even_without_a_log(
+    make_run: Callable[..., RunFolder], trial, questions: list[Item]
+) -> None:
+    # A server keeps its log to itself; what it said is in the error that ended the trials, once for all of them.
+    error = "tiny does not fit into memory with 4 slots of 2048 tokens; see the log"
+    failed = [trial(name, state=TrialState.FAILED, error=error) for name in ("brief", "plain")]
+    diagnosis = diagnose(gather(make_run(failed, questions)))
+    first = diagnosis.findings[0]
+    assert first.name == "out of memory"
+    assert [fact.value for fact in first.evidence] == [f"manifest.json: {error}"]
+    assert len(first.where) == 2
