@@ -8,7 +8,7 @@ from typing import Any
 from overnight.diagnosis.machine.check import Check, Surroundings, note, ok, problem
 from overnight.telemetry.environment import gpus
 
-_LIMIT_S = 7.0
+_LIMIT_S = 6.0
 _TORCH = """
 import json, torch
 print(json.dumps({

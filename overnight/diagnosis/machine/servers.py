@@ -14,7 +14,8 @@ from overnight.diagnosis.rules.common import amount
 _LIMIT_S = 2.5  # of each request; what answers at all answers at once
 _OLLAMA_PORT = 11434
 _HUB = "https://huggingface.co"
-_OK, _SERVER_ERROR = 200, 500
+_OK, _FIRST_ERROR = 200, 400
+_NOT_FOR_US = (401, 403)  # somebody is there, and wants to know who asks
 _MODELS_SHOWN = 5
 
 
@@ -147,7 +148,8 @@ def _reach(url: str, *, trust_env: bool = False) -> str | None:
         response = httpx.get(url, timeout=_LIMIT_S, trust_env=trust_env, follow_redirects=True)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return type(error).__name__
-    return f"HTTP {response.status_code}" if response.status_code >= _SERVER_ERROR else None
+    status = response.status_code
+    return f"HTTP {status}" if status >= _FIRST_ERROR and status not in _NOT_FOR_US else None
 
 
 def _safe(url: str) -> str:

@@ -100,7 +100,11 @@ def test_a_prefect_api_that_does_not_answer_is_a_problem(server: ThreadingHTTPSe
     (there,) = check_prefect(around(PREFECT_API_URL=url))
     (gone,) = check_prefect(around(PREFECT_API_URL=f"http://me:s3cret@127.0.0.1:{free_port()}/api"))
     (none,) = check_prefect(around(PREFECT_HOME=str(tmp_path)))
-    assert [check.status for check in (there, gone, none)] == [Status.OK, Status.PROBLEM, Status.OK]
+    (other,) = check_prefect(
+        around(PREFECT_API_URL=url.replace("/api", "/else"))
+    )  # a server, but not Prefect's
+    statuses = [check.status for check in (there, gone, none, other)]
+    assert statuses == [Status.OK, Status.PROBLEM, Status.OK, Status.PROBLEM]
     assert "s3cret" not in str(gone.as_row())
 
 
