@@ -41,9 +41,7 @@ class ConfigRoot:
         value.setdefault("name", path.stem)
         spec = validate(ModelSpec, value, path)
         _same_name(spec.name, path)
-        if spec.is_local_path:
-            return spec.model_copy(update={"source": str((path.parent / spec.source).resolve())})
-        return spec
+        return _beside(spec, path)
 
     def stand_ins(self, model: ModelSpec) -> tuple[ModelSpec, ...]:
         """Return the models that stand in for one that does not fit, best first; without ladders of their own.
@@ -78,7 +76,9 @@ class ConfigRoot:
             return self.model(rung)
         like = self.model(rung.like)
         value = like.model_dump(mode="json") | {"ladder": ()} | rung.changes()
-        return validate(ModelSpec, value, f"{where}: {rung.name}")
+        return _beside(
+            validate(ModelSpec, value, f"{where}: {rung.name}"), self._read("models", rung.like)[0]
+        )
 
     def prompt_set(self, name: str) -> PromptSet:
         """Return the prompt set of that name with the texts of its two files."""
@@ -136,6 +136,13 @@ def find_sweep(argument: str) -> Path:
     raise UsageError(
         f"{argument}: no such file; give a path, or the name of a shipped sweep: {', '.join(names)}"
     )
+
+
+def _beside(model: ModelSpec, file: Path) -> ModelSpec:
+    """Return a model whose relative source starts at a file."""
+    if not model.is_local_path:
+        return model
+    return model.model_copy(update={"source": str((file.parent / model.source).resolve())})
 
 
 def _prompt_set(path: Path, value: dict[str, object]) -> PromptSet:
