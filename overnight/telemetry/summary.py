@@ -1,0 +1,219 @@
+"""Numbers out of samples: percentiles of each signal, shares of throttle reasons, energy out of power.
+
+Memory stays bounded however long a run is. A signal keeps its values as they are up to ``EXACT_VALUES`` (nine hours
+at 2 Hz); beyond that it keeps counts of buckets whose bounds grow by a fixed ratio (as DDSketch: Masson, Rim and Lee,
+PVLDB 12, 2019), and a percentile is then off by at most ``RELATIVE_ERROR`` of itself. Number, least, mean and
+largest value are exact throughout.
+"""
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from overnight.store.telemetry_record import Machine, Signals, SignalSummary
+from overnight.telemetry.sensors import GPU_SIGNALS, SIGNALS, SYSTEM_SIGNALS, DeviceReading, Sample
+
+EXACT_VALUES = 65_536
+RELATIVE_ERROR = 0.005
+_RATIO = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+_LOG_RATIO = math.log(_RATIO)
+_SMALLEST = 1e-9  # below it a value is 0; no signal has such a unit
+_DIGITS = 9  # significant ones that are written down
+_LONGEST_GAP = 5  # sample periods over which power is still integrated
+_SUMMED = ("gpu_memory_used_bytes", "gpu_process_memory_bytes")
+
+
+class SignalStats:
+    """The values of one signal, as far as they are needed."""
+
+    def __init__(self, exact_values: int = EXACT_VALUES) -> None:
+        self._exact_values = exact_values
+        self._values: array[float] | None = array("d")
+        self._buckets: Counter[int] = Counter()
+        self._n = 0
+        self._total = 0.0
+        self._least, self._largest = math.inf, -math.inf
+
+    def add(self, value: float) -> None:
+        """Count a finite value in."""
+        self._n += 1
+        self._total += value
+        self._least, self._largest = min(self._least, value), max(self._largest, value)
+        if self._values is None:
+            self._buckets[_bucket(value)] += 1
+            return
+        self._values.append(value)
+        if len(self._values) > self._exact_values:
+            self._buckets.update(map(_bucket, self._values))
+            self._values = None
+
+    def summary(self) -> SignalSummary | None:
+        """Return what is known, or None without a value."""
+        if not self._n:
+            return None
+        ordered = self._ordered()
+        p50, p95, p99 = (
+            min(max(_interpolated(ordered, self._n, share), self._least), self._largest)
+            for share in (0.5, 0.95, 0.99)
+        )
+        return SignalSummary(
+            n=self._n,
+            min=_rounded(self._least),
+            mean=_rounded(min(max(self._total / self._n, self._least), self._largest)),
+            p50=_rounded(p50),
+            p95=_rounded(p95),
+            p99=_rounded(p99),
+            max=_rounded(self._largest),
+        )
+
+    def _ordered(self) -> Callable[[int], float]:
+        """Return what gives the value of a 0-based rank."""
+        if self._values is not None:
+            return sorted(self._values).__getitem__
+        ends: list[tuple[int, float]] = []
+        n = 0
+        for bucket in sorted(self._buckets):
+            n += self._buckets[bucket]
+            ends.append((n, _middle(bucket)))
+        return lambda rank: next(value for end, value in ends if rank < end)
+
+
+class Tally:
+    """Samples, added up."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._signals: dict[str, SignalStats] = {}
+        self._devices: dict[str, dict[str, SignalStats]] = {}
+        self._reasons: Counter[str] = Counter()
+        self._n_reasons = 0
+        self._energy: dict[str, _Energy] = {}
+
+    def add(self, sample: Sample) -> None:
+        """Count a sample in; those of one stretch come in the order of time."""
+        self.samples += 1
+        for name, value in combined(sample).items():
+            if value is not None:
+                self._signals.setdefault(name, SignalStats()).add(value)
+        for device in sample.devices:
+            own = self._devices.setdefault(device.device, {})
+            for name in GPU_SIGNALS:
+                value = getattr(device, name)
+                if value is not None:
+                    own.setdefault(name, SignalStats()).add(value)
+        told = [device.throttle for device in sample.devices if device.throttle is not None]
+        if told:
+            self._n_reasons += 1
+            self._reasons.update({reason for reasons in told for reason in reasons})
+        for board, watts in _boards(sample).items():
+            self._energy.setdefault(board, _Energy()).add(sample.t_s, watts, sample.period_s)
+
+    def break_off(self) -> None:
+        """Say that what comes next is another stretch: no energy is between the two."""
+        for energy in self._energy.values():
+            energy.last = None
+
+    def machine(self, *, why_none: str = "no sample was taken") -> Machine:
+        """Return what the samples come to."""
+        energies = self._energy.values()
+        return Machine(
+            samples=self.samples,
+            signals=_summaries(self._signals, SIGNALS) if self.samples else {},
+            devices={
+                device: _summaries(signals, GPU_SIGNALS) for device, signals in sorted(self._devices.items())
+            }
+            if len(self._devices) > 1
+            else {},
+            throttle={reason: round(n / self._n_reasons, 6) for reason, n in sorted(self._reasons.items())}
+            if self._n_reasons
+            else None,
+            energy_j=round(sum(energy.joules for energy in energies), 3)
+            if any(energy.covered_s for energy in energies)
+            else None,
+            energy_covered_s=round(min(energy.covered_s for energy in energies), 3) if energies else None,
+            undefined_because=None if self.samples else why_none,
+        )
+
+
+def combined(sample: Sample) -> dict[str, float | None]:
+    """Return each signal of a sample over all its devices, as `Machine` says."""
+    devices = sample.devices
+    values: dict[str, float | None] = {name: getattr(sample.system, name) for name in SYSTEM_SIGNALS}
+    for name in GPU_SIGNALS:
+        values[name] = _mean(_known(devices, name))
+    for name in _SUMMED:
+        known = _known(devices, name)
+        values[name] = sum(known) if known and (len(known) == len(devices)) else None
+    # An engine seldom has a process on every device: what is known of it is all there is.
+    own = _known(devices, "gpu_process_memory_bytes")
+    values["gpu_process_memory_bytes"] = sum(own) if own else None
+    values["gpu_temperature_c"] = max(_known(devices, "gpu_temperature_c"), default=None)
+    watts = _boards(sample)
+    n_boards = len({device.board for device in devices})
+    values["gpu_power_w"] = sum(watts.values()) if watts and len(watts) == n_boards else None
+    return values
+
+
+def _known(devices: Sequence[DeviceReading], name: str) -> list[float]:
+    return [value for device in devices if (value := getattr(device, name)) is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _boards(sample: Sample) -> dict[str, float]:
+    """Return the power of every physical device once, however many instances it is divided into."""
+    return {device.board: device.gpu_power_w for device in sample.devices if device.gpu_power_w is not None}
+
+
+class _Energy:
+    """Power over time, by the trapezoidal rule, where two readings are near enough to each other."""
+
+    def __init__(self) -> None:
+        self.joules = 0.0
+        self.covered_s = 0.0
+        self.last: tuple[float, float] | None = None
+
+    def add(self, t_s: float, watts: float, period_s: float) -> None:
+        last, self.last = self.last, (t_s, watts)
+        if last is None:
+            return
+        step = t_s - last[0]
+        # Across a restart of the machine the monotonic clock begins anew.
+        if 0 < step <= _LONGEST_GAP * period_s * (1 + 1e-9):
+            self.joules += step * (last[1] + watts) / 2
+            self.covered_s += step
+
+
+def _summaries(stats: dict[str, SignalStats], names: Iterable[str]) -> Signals:
+    return {name: stats[name].summary() if name in stats else None for name in names}
+
+
+def _interpolated(value_of: Callable[[int], float], n: int, share: float) -> float:
+    """Return a percentile as ``numpy.percentile`` has it by default (Hyndman and Fan, 1996, type 7)."""
+    place = share * (n - 1)
+    rank = math.floor(place)
+    low = value_of(rank)
+    return low if rank + 1 >= n else low + (place - rank) * (value_of(rank + 1) - low)
+
+
+def _bucket(value: float) -> int:
+    """Return the bucket of a value, ordered as values are: 0 for 0, else the number of its power with its sign."""
+    if abs(value) < _SMALLEST:
+        return 0
+    place = math.ceil(math.log(abs(value) / _SMALLEST) / _LOG_RATIO) + 1
+    return place if value > 0 else -place
+
+
+def _middle(bucket: int) -> float:
+    """Return the value of a bucket that is off by the same share of itself at both ends."""
+    if not bucket:
+        return 0.0
+    size = _SMALLEST * 2 * _RATIO ** (abs(bucket) - 1) / (_RATIO + 1)
+    return math.copysign(size, bucket)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
