@@ -8,6 +8,7 @@ from typing import cast
 from overnight.engines.holding import hold
 from overnight.planning.plan import ModelBlock
 from overnight.runs.ending import end_block
+from overnight.runs.sampling import sampled
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Execution
 from overnight.store.run_folder import RunFolder
@@ -28,7 +29,10 @@ def served(folder: RunFolder, block: ModelBlock, execution: Execution) -> Iterat
     if block.model.engine.has_weights_here:
         # The task returns a state that holds the path, so that the UI shows whether it was cached.
         weights = cast("Path", fetch_weights(block.model, return_state=True).result())
-    with hold(block.model, weights, block.context_tokens, execution, folder.engines) as holder:
+    with (
+        sampled(folder, block, execution),
+        hold(block.model, weights, block.context_tokens, execution, folder.engines) as holder,
+    ):
         load_model(block.model.name, holder)
         try:
             yield

@@ -18,6 +18,7 @@ from overnight.runs.generating import Generated, generate, write_part_states
 from overnight.runs.measuring import begin_stretch, note_rate
 from overnight.runs.opening import load_plan, load_spec
 from overnight.runs.parsing import write_predictions
+from overnight.runs.sampling import Watch, watched
 from overnight.runs.scoring import write_scores
 from overnight.runs.trials import begin_trial, note_generated, note_interrupted
 from overnight.spec.prompt_sweep import PromptSweepSpec
@@ -55,7 +56,8 @@ def build(work: TrialWork) -> int:
 @task(name="generate", cache_policy=NO_CACHE, persist_result=False)
 def generate_draws(work: TrialWork) -> int:
     """Ask for every draw that is not done yet; return how many requests were sent."""
-    return asyncio.run(_generate(work))
+    with watched(work.folder, work.block, work.trial):
+        return asyncio.run(_generate(work))
 
 
 async def _generate(work: TrialWork) -> int:
@@ -89,12 +91,14 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
             build_requests(folder, plan, trial)
     engine = connect(block.model, spec.execution, folder.engines)
     meter = EnergyMeter()
+    watch = Watch(folder, block)
     stretches = {trial.slug: begin_stretch(folder, trial.slug) for trial in block.trials}
     inference_s = dict.fromkeys(stretches, 0.0)
 
     def note(trial: Trial, generated: Generated) -> None:
         inference_s[trial.slug] += generated.inference_s
         note_generated(folder, block, trial.slug, generated, meter.since_last())
+        watch.was_of(trial)
 
     try:
         asyncio.run(
@@ -103,6 +107,7 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
     finally:
         for trial in block.trials:
             write_part_states(folder, plan, trial)
+        watch.end()
     settings = host_settings(block.model, Path(), block.context_tokens, spec.execution)
     for trial in block.trials:
         note_rate(folder, plan, block, trial, stretches[trial.slug], settings, inference_s[trial.slug])
