@@ -8,8 +8,9 @@ largest value are exact throughout.
 
 import math
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 
 from overnight.store.telemetry_record import Machine, Signals, SignalSummary
 from overnight.telemetry.sensors import GPU_SIGNALS, SIGNALS, SYSTEM_SIGNALS, DeviceReading, Sample
@@ -29,47 +30,56 @@ class SignalStats:
 
     def __init__(self, exact_values: int = EXACT_VALUES) -> None:
         self._exact_values = exact_values
-        self._values: array[float] | None = array("d")
-        self._buckets: Counter[int] = Counter()
-        self._n = 0
+        self._values = array("d")  # those that are in no bucket yet
+        self._buckets: dict[int, int] = {}
+        self._n = 0  # of those in buckets, as what follows
         self._total = 0.0
         self._least, self._largest = math.inf, -math.inf
 
     def add(self, value: float) -> None:
         """Count a finite value in."""
-        self._n += 1
-        self._total += value
-        self._least, self._largest = min(self._least, value), max(self._largest, value)
-        if self._values is None:
-            self._buckets[_bucket(value)] += 1
-            return
         self._values.append(value)
         if len(self._values) > self._exact_values:
-            self._buckets.update(map(_bucket, self._values))
-            self._values = None
+            self._fold()
 
     def summary(self) -> SignalSummary | None:
         """Return what is known, or None without a value."""
-        if not self._n:
+        if self._n:
+            self._fold()
+        n = self._n or len(self._values)
+        if not n:
             return None
+        total = self._total if self._n else math.fsum(self._values)
+        least, largest = (self._least, self._largest) if self._n else (min(self._values), max(self._values))
         ordered = self._ordered()
         p50, p95, p99 = (
-            min(max(_interpolated(ordered, self._n, share), self._least), self._largest)
-            for share in (0.5, 0.95, 0.99)
+            min(max(_interpolated(ordered, n, share), least), largest) for share in (0.5, 0.95, 0.99)
         )
         return SignalSummary(
-            n=self._n,
-            min=_rounded(self._least),
-            mean=_rounded(min(max(self._total / self._n, self._least), self._largest)),
+            n=n,
+            min=_rounded(least),
+            mean=_rounded(min(max(total / n, least), largest)),
             p50=_rounded(p50),
             p95=_rounded(p95),
             p99=_rounded(p99),
-            max=_rounded(self._largest),
+            max=_rounded(largest),
         )
+
+    def _fold(self) -> None:
+        """Put the values into buckets."""
+        if not self._values:
+            return
+        self._n += len(self._values)
+        self._total += math.fsum(self._values)
+        self._least = min(self._least, *self._values)
+        self._largest = max(self._largest, *self._values)
+        for bucket, n in Counter(map(_bucket, self._values)).items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + n
+        del self._values[:]
 
     def _ordered(self) -> Callable[[int], float]:
         """Return what gives the value of a 0-based rank."""
-        if self._values is not None:
+        if not self._n:
             return sorted(self._values).__getitem__
         ends: list[tuple[int, float]] = []
         n = 0
@@ -84,8 +94,9 @@ class Tally:
 
     def __init__(self) -> None:
         self.samples = 0
-        self._signals: dict[str, SignalStats] = {}
-        self._devices: dict[str, dict[str, SignalStats]] = {}
+        self._signals: defaultdict[str, SignalStats] = defaultdict(SignalStats)
+        self._only: str | None = None  # the one device that there was so far: what is combined is its own
+        self._devices: dict[str, defaultdict[str, SignalStats]] = {}
         self._reasons: Counter[str] = Counter()
         self._n_reasons = 0
         self._energy: dict[str, _Energy] = {}
@@ -93,21 +104,33 @@ class Tally:
     def add(self, sample: Sample) -> None:
         """Count a sample in; those of one stretch come in the order of time."""
         self.samples += 1
+        self._tell_apart(sample.devices)
         for name, value in combined(sample).items():
             if value is not None:
-                self._signals.setdefault(name, SignalStats()).add(value)
-        for device in sample.devices:
-            own = self._devices.setdefault(device.device, {})
-            for name in GPU_SIGNALS:
-                value = getattr(device, name)
-                if value is not None:
-                    own.setdefault(name, SignalStats()).add(value)
+                self._signals[name].add(value)
         told = [device.throttle for device in sample.devices if device.throttle is not None]
         if told:
             self._n_reasons += 1
             self._reasons.update({reason for reasons in told for reason in reasons})
         for board, watts in _boards(sample).items():
             self._energy.setdefault(board, _Energy()).add(sample.t_s, watts, sample.period_s)
+
+    def _tell_apart(self, devices: Sequence[DeviceReading]) -> None:
+        """Count the readings of each device in, from the moment on that there are several."""
+        if not self._devices:
+            names = {device.device for device in devices} | ({self._only} if self._only else set())
+            if len(names) <= 1:
+                self._only = next(iter(names), None)
+                return
+            if self._only:
+                known = {name: self._signals[name] for name in GPU_SIGNALS if name in self._signals}
+                self._devices[self._only] = defaultdict(SignalStats, deepcopy(known))
+        for device in devices:
+            own = self._devices.setdefault(device.device, defaultdict(SignalStats))
+            for name in GPU_SIGNALS:
+                value = getattr(device, name)
+                if value is not None:
+                    own[name].add(value)
 
     def break_off(self) -> None:
         """Say that what comes next is another stretch: no energy is between the two."""
@@ -122,9 +145,7 @@ class Tally:
             signals=_summaries(self._signals, SIGNALS) if self.samples else {},
             devices={
                 device: _summaries(signals, GPU_SIGNALS) for device, signals in sorted(self._devices.items())
-            }
-            if len(self._devices) > 1
-            else {},
+            },
             throttle={reason: round(n / self._n_reasons, 6) for reason, n in sorted(self._reasons.items())}
             if self._n_reasons
             else None,
@@ -140,6 +161,10 @@ def combined(sample: Sample) -> dict[str, float | None]:
     """Return each signal of a sample over all its devices, as `Machine` says."""
     devices = sample.devices
     values: dict[str, float | None] = {name: getattr(sample.system, name) for name in SYSTEM_SIGNALS}
+    if not devices:
+        return values | dict.fromkeys(GPU_SIGNALS)
+    if len(devices) == 1:
+        return values | {name: getattr(devices[0], name) for name in GPU_SIGNALS}
     for name in GPU_SIGNALS:
         values[name] = _mean(_known(devices, name))
     for name in _SUMMED:

@@ -33,6 +33,10 @@ COLUMNS = (
 )
 _NO_REASON = "none"
 _BETWEEN_REASONS = "+"
+_TIMESTAMP, _T_S, _PERIOD_S, _DEVICE, _BOARD, _TOTAL = range(6)
+_GPU = tuple((name, COLUMNS.index(name)) for name in GPU_SIGNALS)
+_THROTTLE = COLUMNS.index("throttle")
+_SYSTEM = tuple((name, COLUMNS.index(name)) for name in SYSTEM_SIGNALS)
 _HEADER = (",".join(COLUMNS) + "\n").encode("ascii")
 
 Window = tuple[int, int]
@@ -169,30 +173,27 @@ def _text(value: float | None) -> str:
 
 
 def _sample(rows: list[list[str]]) -> Sample | None:
+    first = rows[0]
     try:
-        first = dict(zip(COLUMNS, rows[0], strict=True))
         return Sample(
-            t_s=float(first["t_s"]),
-            at=datetime.fromisoformat(first["timestamp"]),
-            period_s=float(first["period_s"]),
-            devices=tuple(_device(row) for row in rows if row[COLUMNS.index("device")]),
-            system=SystemReading(**{name: _number(first[name]) for name in SYSTEM_SIGNALS}),
+            t_s=float(first[_T_S]),
+            at=datetime.fromisoformat(first[_TIMESTAMP]),
+            period_s=float(first[_PERIOD_S]),
+            devices=tuple(_device(row) for row in rows if row[_DEVICE]),
+            system=SystemReading(
+                **{name: float(first[place]) if first[place] else None for name, place in _SYSTEM}
+            ),
         )
     except ValueError:
         return None  # the header, or a row that somebody changed
 
 
 def _device(row: list[str]) -> DeviceReading:
-    value = dict(zip(COLUMNS, row, strict=True))
-    total, throttle = value["gpu_memory_total_bytes"], value["throttle"]
+    total, throttle = row[_TOTAL], row[_THROTTLE]
     return DeviceReading(
-        device=value["device"],
-        board=value["board"],
+        device=row[_DEVICE],
+        board=row[_BOARD],
         gpu_memory_total_bytes=int(total) if total else None,
         throttle=tuple(r for r in throttle.split(_BETWEEN_REASONS) if r != _NO_REASON) if throttle else None,
-        **{name: _number(value[name]) for name in GPU_SIGNALS},
+        **{name: float(row[place]) if row[place] else None for name, place in _GPU},
     )
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None

@@ -58,8 +58,7 @@ def test_memory_stays_bounded_however_long_a_signal_is() -> None:
     stats = SignalStats(exact_values=100)
     for n in range(50_000):
         stats.add(1 + n % 100)
-    assert stats._values is None
-    assert len(stats._buckets) <= 100
+    assert len(stats._values) + len(stats._buckets) <= 200
     summary = stats.summary()
     assert summary is not None
     assert summary.n == 50_000
