@@ -120,7 +120,7 @@ def _samples(path: Path, windows: tuple[Window, ...]) -> Iterator[tuple[Sample, 
 
 def _why_no_samples(folder: RunFolder, model: str) -> str:
     if not folder.samples(model).is_file():
-        return "nothing was sampled (execution.telemetry.enabled is false, or sampling could not begin)"
+        return "nothing was sampled (no model was held here, or execution.telemetry.enabled is false)"
     return "it generated for less time than there is between two samples"
 
 

@@ -73,7 +73,7 @@ class _Device:
 
 
 class NvmlSensors:
-    """Reads all visible devices; ``missing`` says once per sensor why there is no value."""
+    """Reads all visible devices; ``missing`` says once per sensor why there is no value, until there is one."""
 
     def __init__(
         self,
@@ -227,7 +227,7 @@ class NvmlSensors:
             return None
         name = f"{sensor} of {device.name}"
         try:
-            return ask()
+            value = ask()
         except AttributeError as error:
             device.absent.add(sensor)
             self._say(name, f"not in this pynvml ({error})")
@@ -243,6 +243,10 @@ class NvmlSensors:
                 self._say(name, f"{_NEVER[code]}{whose}")
             else:
                 self._say(name, str(error) or type(error).__name__)
+        else:
+            # Some come later: an engine has no memory there before its model is loaded.
+            self.missing.pop(name, None)
+            return value
         return None
 
 

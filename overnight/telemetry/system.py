@@ -27,6 +27,7 @@ class SystemSensors:
         self._tree_of: int | None = None
         self._tree_at = 0.0
         self._is_first = True
+        self._was_found = False
 
     def read(self) -> SystemReading:
         """Return what the counters say; one that fails is None, and ``missing`` says why."""
@@ -61,8 +62,10 @@ class SystemSensors:
                 self._tree_of = None  # look again next time
         self.pids = frozenset(sizes)
         if not sizes:
-            self.missing.setdefault("host_rss_bytes", NO_PROCESS)
+            if not self._was_found:  # before a model is loaded, and after it is let go, there is no process
+                self.missing.setdefault("host_rss_bytes", NO_PROCESS)
             return None
+        self._was_found = True
         self.missing.pop("host_rss_bytes", None)
         return float(sum(sizes.values()))
 
