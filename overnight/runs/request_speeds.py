@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from overnight.store.journal import Row, is_done
 from overnight.store.telemetry_record import RequestSpeeds
-from overnight.telemetry.summary import SignalStats
+from overnight.telemetry.signal_stats import SignalStats
 
 # What is left of a prompt that the prefix cache holds is evaluated in the time of a call, whatever its length.
 _FEWEST_PREFILLED = 16

@@ -12,42 +12,29 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from overnight.telemetry.energy import is_visible
+from overnight.telemetry.nvml_values import (
+    MOST,
+    NEVER,
+    owned,
+    plausible,
+    text,
+    throttle_reasons,
+    used_of,
+)
 from overnight.telemetry.sensors import DeviceReading
 
 T = TypeVar("T")
 _RETRY_S = 30.0
-# Return codes of nvml.h. The first kind is a sensor that this device, driver or user does not have ...
-_NEVER = {3: "not supported", 4: "no permission", 13: "not in this driver", 25: "not in this version"}
-# ... the second a device that fell off the bus, the third a driver that was unloaded or changed under us.
+# Return codes of nvml.h: a device that fell off the bus ...
 _DEVICE_GONE = {15: "the GPU is lost", 16: "the GPU needs a reset"}
+# ... and a driver that was unloaded, or changed under us.
 _DRIVER_GONE = {
     1: "NVML was shut down",
     9: "the driver is not loaded",
     12: "there is no NVML",
     18: "another driver was installed meanwhile",
 }
-# Bits of nvmlClocksEventReasons (nvml.h), formerly called throttle reasons.
-_REASONS = {
-    0x1: "idle",
-    0x2: "applications_clocks_setting",
-    0x4: "sw_power_cap",
-    0x8: "hw_slowdown",
-    0x10: "sync_boost",
-    0x20: "sw_thermal_slowdown",
-    0x40: "hw_thermal_slowdown",
-    0x80: "hw_power_brake_slowdown",
-    0x100: "display_clock_setting",
-}
 _GPU_CORE, _SM, _MEMORY = 0, 1, 2  # NVML_TEMPERATURE_GPU, NVML_CLOCK_SM, NVML_CLOCK_MEM
-# A broken sensor says 2^32 - 1 or 2^64 - 1; nothing that is sold comes near these bounds.
-_MOST = {
-    "gpu_utilization_percent": 100,
-    "gpu_temperature_c": 200,
-    "gpu_power_w": 20_000,
-    "gpu_sm_clock_mhz": 20_000,
-    "gpu_memory_clock_mhz": 100_000,
-}
-_MOST_BYTES = 1 << 50
 
 
 class _Gone(Exception):
@@ -64,9 +51,7 @@ class _Device:
     uuid: str
     handle: Any
     board_uuid: str
-    board: (
-        Any  # the handle of the physical device; of a MIG instance it alone has temperature, power and clocks
-    )
+    board: Any  # handle of the physical device, which alone has temperature, power and clocks
     is_slice: bool = False
     absent: set[str] = field(default_factory=set)  # sensors that are not asked any more
     not_before: float = 0.0
@@ -141,7 +126,7 @@ class NvmlSensors:
         for index in range(nvml.nvmlDeviceGetCount()):
             try:
                 board = nvml.nvmlDeviceGetHandleByIndex(index)
-                uuid = _text(nvml.nvmlDeviceGetUUID(board))
+                uuid = text(nvml.nvmlDeviceGetUUID(board))
                 slices = list(self._slices(nvml, board))
             except Exception as error:  # noqa: BLE001 - the other devices may be well
                 self._say(f"GPU {index}", str(error))
@@ -164,7 +149,7 @@ class NvmlSensors:
         for index in range(most):
             try:
                 handle = nvml.nvmlDeviceGetMigDeviceHandleByIndex(board, index)
-                uuid = _text(nvml.nvmlDeviceGetUUID(handle))
+                uuid = text(nvml.nvmlDeviceGetUUID(handle))
             except Exception:  # noqa: BLE001, S112 - places without an instance are many
                 continue
             yield uuid, handle
@@ -176,20 +161,20 @@ class NvmlSensors:
         nvml, handle, board = self._nvml, device.handle, device.board
         try:
             memory = self._ask(
-                device, "gpu_memory_used_bytes", lambda: _used_of(nvml.nvmlDeviceGetMemoryInfo(handle))
+                device, "gpu_memory_used_bytes", lambda: used_of(nvml.nvmlDeviceGetMemoryInfo(handle))
             )
             own = (
                 self._ask(
                     device,
                     "gpu_process_memory_bytes",
-                    lambda: _owned(nvml.nvmlDeviceGetComputeRunningProcesses(handle), pids),
+                    lambda: owned(nvml.nvmlDeviceGetComputeRunningProcesses(handle), pids),
                 )
                 if pids
                 else None
             )
 
             def number(name: str, ask: Callable[[], float]) -> float | None:
-                return self._ask(device, name, lambda: _plausible(ask(), _MOST[name]))
+                return self._ask(device, name, lambda: plausible(ask(), MOST[name]))
 
             return DeviceReading(
                 device=device.uuid,
@@ -208,7 +193,7 @@ class NvmlSensors:
                 gpu_memory_clock_mhz=number(
                     "gpu_memory_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(board, _MEMORY)
                 ),
-                throttle=self._ask(device, "throttle", lambda: _throttle(nvml, board)),
+                throttle=self._ask(device, "throttle", lambda: throttle_reasons(nvml, board)),
             )
         except _DriverGone:
             raise
@@ -237,10 +222,10 @@ class NvmlSensors:
                 raise _DriverGone(_DRIVER_GONE[code]) from None
             if code in _DEVICE_GONE:
                 raise _Gone(_DEVICE_GONE[code]) from None
-            if code in _NEVER:
+            if code in NEVER:
                 device.absent.add(sensor)
                 whose = " for a MIG instance" if device.is_slice else ""
-                self._say(name, f"{_NEVER[code]}{whose}")
+                self._say(name, f"{NEVER[code]}{whose}")
             else:
                 self._say(name, str(error) or type(error).__name__)
         else:
@@ -248,62 +233,6 @@ class NvmlSensors:
             self.missing.pop(name, None)
             return value
         return None
-
-
-def decoded(bits: int) -> tuple[str, ...]:
-    """Return the clocks event reasons of a bit mask in words; a bit that has no name yet by its value."""
-    return tuple(
-        _REASONS.get(1 << place, f"unknown_{1 << place:#x}")
-        for place in range(bits.bit_length())
-        if bits >> place & 1
-    )
-
-
-def _throttle(nvml: Any, board: Any) -> tuple[str, ...]:
-    try:
-        bits = nvml.nvmlDeviceGetCurrentClocksEventReasons(board)
-    except Exception as error:
-        # Before driver 535 the same call had another name.
-        if not isinstance(error, AttributeError) and getattr(error, "value", None) not in _NEVER:
-            raise
-        bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(board)
-    if not 0 <= bits < 1 << 31:
-        raise ValueError(f"found {bits}, which no sensor means")
-    return decoded(bits)
-
-
-def _used_of(memory: Any) -> tuple[float, int]:
-    used, total = memory.used, memory.total
-    if not 0 <= used <= total <= _MOST_BYTES or not total:
-        raise ValueError(f"found {used} of {total} bytes, which no sensor means")
-    return float(used), int(total)
-
-
-def _owned(processes: list[Any], pids: frozenset[int]) -> float:
-    """Return the memory of some processes together.
-
-    Raises:
-        ValueError: none of them is listed, or the driver does not say how much they have.
-    """
-    sizes = [process.usedGpuMemory for process in processes if process.pid in pids]
-    if not sizes:
-        raise ValueError(
-            "no process of the engine is on the device's list (it may work elsewhere, or NVML sees other process ids)"
-        )
-    known = [float(size) for size in sizes if size is not None and 0 <= size <= _MOST_BYTES]
-    if len(known) < len(sizes):
-        raise ValueError("the driver does not say how much memory a process has")
-    return sum(known)
-
-
-def _plausible(value: float, most: float) -> float:
-    if not 0 <= value <= most:
-        raise ValueError(f"found {value:g}, which no sensor means")
-    return float(value)
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _quietly(call: Callable[[], object]) -> None:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overnight.telemetry.nvml import NvmlSensors, decoded
+from overnight.telemetry.nvml import NvmlSensors
+from overnight.telemetry.nvml_values import decoded
 from overnight.telemetry.sensors import GPU_SIGNALS
 
 # There is no GPU where these run: NVML is a stand-in throughout.
@@ -133,6 +134,20 @@ def test_windows_does_not_say_what_a_process_has_and_neither_do_we(fake_nvml: An
     # In a container NVML may list process ids of the host: the engine's are not among them.
     assert sensors.read(frozenset({12345}))[0].gpu_process_memory_bytes is None
     assert sensors.read(frozenset())[0].gpu_process_memory_bytes is None
+
+
+def test_a_process_that_comes_to_the_device_later_is_no_missing_sensor_then(fake_nvml: Any) -> None:
+    nvml = fake_nvml()
+    listed, nvml.answers["nvmlDeviceGetComputeRunningProcesses"] = (
+        nvml.answers["nvmlDeviceGetComputeRunningProcesses"],
+        [],
+    )
+    sensors = NvmlSensors(lambda: nvml)
+    sensors.read(PIDS)
+    assert set(sensors.missing) == {"gpu_process_memory_bytes of GPU-0"}
+    nvml.answers["nvmlDeviceGetComputeRunningProcesses"] = listed
+    assert sensors.read(PIDS)[0].gpu_process_memory_bytes == 5 * 2**30
+    assert sensors.missing == {}
 
 
 def test_a_gpu_that_is_lost_in_mid_run_leaves_the_others_and_is_looked_for_again(fake_nvml: Any) -> None:

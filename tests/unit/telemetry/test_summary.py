@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overnight.telemetry.sensors import SIGNALS, DeviceReading, Sample, SystemReading
-from overnight.telemetry.summary import RELATIVE_ERROR, SignalStats, Tally, combined
+from overnight.telemetry.signal_stats import RELATIVE_ERROR, SignalStats
+from overnight.telemetry.summary import Tally, combined
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 VALUES = st.lists(st.floats(min_value=-1e12, max_value=1e12, allow_subnormal=False), min_size=1, max_size=200)
