@@ -39,7 +39,8 @@ def machine_sheets(run: RunReport, trials: Sequence[TrialReport] | None = None) 
     machines = [(trial.label, trial.telemetry.machine) for trial in shown if trial.telemetry]
     requests = [(trial.label, trial.telemetry.requests) for trial in shown if trial.telemetry]
     sheets = [_machine_sheet(machines, run), _request_sheet(requests)]
-    return [sheet for sheet in sheets if sheet.rows]
+    # What went wrong with the sampling is said once, also where nothing else is known.
+    return [sheet for sheet in sheets if sheet.rows or (sheet.notes and trials is None)]
 
 
 def _machine_sheet(machines: Sequence[tuple[str, Machine]], run: RunReport) -> Sheet:

@@ -91,6 +91,15 @@ def test_reasons_come_from_drivers_and_are_escaped(make_run, trial, questions, b
     assert "1.25 ms on average, 0.25 % of one core" in page
 
 
+def test_sampling_that_never_began_is_said_once(make_run, trial, questions, better_replies) -> None:
+    folder = make_run([trial("brief", better_replies)], questions)
+    with_telemetry(folder, None, RunTelemetry(ended_because={"tiny": "can't start new thread"}))
+    run = read_run(folder)
+    assert "Telemetry of tiny is not complete: can&#39;t start new thread" in run_page(run)
+    assert "## Machine" in run_markdown(run)
+    assert "## Machine" not in trial_markdown(run, run.trials[0])
+
+
 def test_a_table_of_samples_is_drawn_over_all_devices_and_every_sample_counts_once(tmp_path) -> None:
     table = SampleTable(tmp_path / "tiny.csv")
     for n in range(5):
