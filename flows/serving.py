@@ -10,6 +10,7 @@ from overnight.engines.ladder_holder import LadderHolder
 from overnight.planning.ladder import Rung
 from overnight.planning.plan import ModelBlock
 from overnight.runs.ending import end_block
+from overnight.runs.sampling import sampled
 from overnight.runs.stepping import on_its_rung
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Execution
@@ -38,7 +39,7 @@ def served(folder: RunFolder, block: ModelBlock, execution: Execution) -> Iterat
 
     block = on_its_rung(folder, block)
     holder = LadderHolder(block.ladder, block.rung, make)
-    with on_ladder(folder, block, holder):
+    with sampled(folder, block, execution), on_ladder(folder, block, holder):
         try:
             load_model.with_options(
                 retries=holder.n_below, retry_delay_seconds=0, retry_condition_fn=is_out_of_memory

@@ -21,6 +21,7 @@ from overnight.runs.generating import Generated, generate, write_part_states
 from overnight.runs.measuring import begin_stretch, note_rate
 from overnight.runs.opening import load_plan, load_spec
 from overnight.runs.parsing import write_predictions
+from overnight.runs.sampling import Watch, watched
 from overnight.runs.scoring import write_scores
 from overnight.runs.stepping import begin_on_rung, on_its_rung
 from overnight.runs.trials import begin_trial, note_generated, note_interrupted
@@ -77,7 +78,7 @@ def generate_draws(work: TrialWork) -> "int | State[int]":
     has_stepped = step_down_after_failure(work.folder, work.planned_block)
     block = work.block
     begin_on_rung(work.folder, work.plan, block, work.trial)
-    with memory_watched(work.folder, work.planned_block):
+    with memory_watched(work.folder, work.planned_block), watched(work.folder, block, work.trial):
         n_sent = asyncio.run(_generate(work, block))
     if has_stepped:
         return Completed(name="SteppedDown", message=f"answered on {block.held.label}", data=n_sent)
@@ -133,12 +134,14 @@ def _ask_in_rounds(
 ) -> None:
     engine = connect(block.held.model, spec.execution, folder.engines)
     meter = EnergyMeter()
+    watch = Watch(folder, block)
     stretches = {trial.slug: begin_stretch(folder, trial.slug) for trial in block.trials}
     inference_s = dict.fromkeys(stretches, 0.0)
 
     def note(trial: Trial, generated: Generated) -> None:
         inference_s[trial.slug] += generated.inference_s
         note_generated(folder, block, trial.slug, generated, meter.since_last())
+        watch.was_of(trial)
 
     try:
         asyncio.run(
@@ -147,6 +150,7 @@ def _ask_in_rounds(
     finally:
         for trial in block.trials:
             write_part_states(folder, plan, trial)
+        watch.end()
     settings = _settings(block, spec.execution)
     for trial in block.trials:
         note_rate(folder, plan, block, trial, stretches[trial.slug], settings, inference_s[trial.slug])

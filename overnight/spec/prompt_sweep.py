@@ -23,6 +23,7 @@ from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
 from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
 from overnight.spec.prompt_set import PromptSet
+from overnight.spec.telemetry import TelemetrySettings
 
 
 def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -247,6 +248,7 @@ class Execution(Spec):
         description="what may be given up where memory runs out, the first of these first; [] is nothing",
     )
     engine: EngineSettings = EngineSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     pricing: PricingSpec = PricingSpec()
 
     def requests_at_once(self, engine: EngineKind) -> int:

@@ -149,6 +149,15 @@ class RunFolder:
         """Where engine hosts say how they are while they live, and what they printed."""
         return self.path / "engines"
 
+    @property
+    def telemetry(self) -> Path:
+        """What the machine did while models were held."""
+        return self.path / "telemetry"
+
+    def samples(self, model: str) -> Path:
+        """Return the table of the samples that were taken while a model was held."""
+        return self.telemetry / f"{model}.csv"
+
     def items(self, dataset: str) -> Path:
         """Return where the frozen items of a dataset are."""
         return self.path / "items" / f"{dataset}.jsonl"
