@@ -36,7 +36,11 @@ def resolve(spec: PromptSweepSpec, root: ConfigRoot) -> PromptSweepSpec:
         if isinstance(value, ModelSpec) and value.sha256 is not None:
             return value  # resolved; its file is checked again before it is loaded
         found = root.model(value) if isinstance(value, str) else value
-        return found if dry_run or found.engine is EngineKind.DRY_RUN else with_digest(found)
+        return (
+            found
+            if dry_run or found.engine is EngineKind.DRY_RUN
+            else with_digest(found, spec.execution.engine)
+        )
 
     def prompt_set(value: str | PromptSet | None) -> PromptSet | None:
         return root.prompt_set(value) if isinstance(value, str) else value
