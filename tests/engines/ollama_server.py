@@ -37,7 +37,10 @@ class OllamaServer:
             Refused | None
         ] = []  # answers for the next requests; None breaks the connection off
         self._engine = httpx.Client(
-            base_url=str(engine.url), headers={"Authorization": f"Bearer {engine.token}"}, timeout=120
+            base_url=str(engine.url),
+            headers={"Authorization": f"Bearer {engine.token}"},
+            timeout=120,
+            limits=httpx.Limits(max_keepalive_connections=0),  # the engine ends an idle one as it likes
         )
         self._http = _Http(self)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)

@@ -126,6 +126,15 @@ def test_an_error_means_what_can_be_done_about_it(status, message, wanted) -> No
     assert "\n" not in str(found)
 
 
+def test_a_process_that_died_while_it_loaded_says_something_about_memory() -> None:
+    # Ollama's own words for it; once the model is loaded it is no sign that it does not fit.
+    said = (
+        "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error"
+    )
+    assert type(meaning(said, 500, "qwen3:8b", is_loading=True)) is OutOfMemory
+    assert type(meaning(said, 500, "qwen3:8b", is_loading=False)) is EngineUnavailable
+
+
 def test_a_missing_model_comes_with_the_command_that_gets_it() -> None:
     found = meaning("model 'qwen3:8b' not found", 404, "qwen3:8b", is_loading=True)
     assert str(found).endswith("ollama pull qwen3:8b")
@@ -273,6 +282,16 @@ def test_an_empty_answer_has_no_tokens_and_is_no_error() -> None:
     empty = _answer(message={"role": "assistant", "content": ""}, eval_count=0)
     found = completion(empty, request, _body(request), NEW, 2.0)
     assert (found.text, found.token_logprobs, found.mean_logprob) == ("", (), None)
+
+
+def test_confidences_of_thoughts_are_not_those_of_an_answer() -> None:
+    # gpt-oss thinks whatever it is told.
+    request = _request(logprobs=True)
+    logprobs = [{"token": "x", "logprob": -0.5}] * 3
+    plain = completion(_answer(logprobs=logprobs), request, _body(request), NEW, 2.0)
+    assert plain.token_logprobs == (-0.5, -0.5, -0.5)
+    thought = _answer(logprobs=logprobs, message={"role": "assistant", "content": "I am.", "thinking": "Hm."})
+    assert completion(thought, request, _body(request), NEW, 2.0).token_logprobs is None
 
 
 def test_a_count_above_the_room_or_below_the_words_is_no_answer_to_the_question() -> None:

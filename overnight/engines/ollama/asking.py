@@ -193,7 +193,12 @@ def _require_whole(answer: Answer, request: Request, version: ServerVersion, *, 
 
 
 def _token_logprobs(answer: Answer) -> tuple[float, ...] | None:
-    """Return the log-probabilities of the tokens that were sampled, or None where the server sent none."""
+    """Return the log-probabilities of the tokens that were sampled.
+
+    None where the server sent none, and where the model thought all the same: they are not those of the answer alone.
+    """
+    if answer.message.thinking:
+        return None
     if not answer.logprobs:
         return None if answer.message.content else ()
     return tuple(token.logprob for token in answer.logprobs)

@@ -143,10 +143,13 @@ class OllamaEngine:
         return self._client
 
     def _say_once(self, version: ServerVersion) -> None:
-        if not self._missed_logprobs:
-            self._missed_logprobs = True
-            _LOG.warning(
-                "%s: Ollama %s sends no log-probabilities (0.12.11 and later do): confidences stay empty",
-                self._tag,
-                version,
-            )
+        if self._missed_logprobs:
+            return
+        self._missed_logprobs = True
+        why = "the model thinks, or its runner has none" if version.has_logprobs else "0.12.11 and later do"
+        _LOG.warning(
+            "%s: Ollama %s sends no log-probabilities of the answers (%s): confidences stay empty",
+            self._tag,
+            version,
+            why,
+        )

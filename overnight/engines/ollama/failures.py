@@ -69,11 +69,12 @@ def meaning(message: str, status: int, tag: str, *, is_loading: bool) -> EngineE
         return ContextOverflow(f"{line}; raise execution.engine.context_tokens or shorten the prompt")
     if status == _NOT_FOUND or says(_ABSENT):
         return ModelNotFound(f"Ollama has no model {tag} ({line}); get it with: ollama pull {tag}")
-    if says(_MEMORY) or (_RUNNER_NOT_UP in said and not says(_NOT_ABOUT_MEMORY)):
+    died_loading = _RUNNER_NOT_UP in said or (is_loading and says(_RUNNER_DIED))
+    if says(_MEMORY) or (died_loading and not says(_NOT_ABOUT_MEMORY)):
         return OutOfMemory(f"{tag} does not fit into the memory of the server: {line}")
     if status in _BUSY:
         return RateLimited(f"Ollama is busy: {line}")
-    if status in _AWAY or (says(_RUNNER_DIED) and not is_loading):
+    if status in _AWAY or says(_RUNNER_DIED):
         return EngineUnavailable(f"Ollama's model process is gone: {line}")
     return BadResponse(f"Ollama answered HTTP {status}: {line}")
 

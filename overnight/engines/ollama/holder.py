@@ -117,7 +117,7 @@ class OllamaHolder:
             with self._understood(is_loading=True):
                 self._client.answer(load_body(self._tag, self._settings, self._state.context_tokens))
         except OutOfMemory as error:
-            raise OutOfMemory(f"{error}{_beside(self._all_loaded(), self._tag)}") from None
+            raise OutOfMemory(f"{error}{self._beside()}") from None
         load_s = round(time.monotonic() - started, 3)
         loaded = self._require_loaded()
         was_there = before is not None and before.context_length == loaded.context_length
@@ -201,6 +201,29 @@ class OllamaHolder:
         with self._understood():
             return self._client.ps().models
 
+    def _beside(self) -> str:
+        """Return what else the server holds, for a message about its memory."""
+        try:
+            loaded = self._all_loaded()
+        except EngineError:
+            return ""
+        others = [
+            f"{each.model} ({(each.size or 0) / 2**30:.1f} GiB)"
+            for each in loaded
+            if not is_same(each.model, self._tag)
+        ]
+        return f"; it also holds {', '.join(others)}" if others else ""
+
+    def _warn_if_moved(self) -> None:
+        """Say so where the server has loaded the model again since, with less of it on the GPU."""
+        loaded = self._loaded()
+        if loaded is None or self._state.status != "serving":
+            return
+        try:
+            require_gpu(loaded, self._all_loaded(), self._host, self._settings)
+        except OutOfMemory as error:
+            _LOG.warning("in the course of the run Ollama moved a part of the model: %s", error)
+
     def _unload(self) -> None:
         """Have the server let go of the model, and return when it no longer lists it.
 
@@ -210,6 +233,7 @@ class OllamaHolder:
         body = {"model": self._tag, "messages": [], "stream": False, "keep_alive": 0}
         deadline = time.monotonic() + _UNLOADED_WITHIN_S
         try:
+            self._warn_if_moved()
             with self._understood():
                 self._client.answer(body)
             while (left := self._loaded()) is not None:
@@ -239,13 +263,3 @@ class OllamaHolder:
             timeout_s=self._settings.startup_timeout_s,
             timeout_key="execution.engine.startup_timeout_s",
         )
-
-
-def _beside(loaded: Sequence[Loaded], tag: str) -> str:
-    """Return what else the server holds, for a message about its memory."""
-    others = [
-        f"{each.model} ({(each.size or 0) / 2**30:.1f} GiB)"
-        for each in loaded
-        if not is_same(each.model, tag)
-    ]
-    return f"; it also holds {', '.join(others)}" if others else ""
