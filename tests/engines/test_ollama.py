@@ -545,7 +545,9 @@ def _ask(server: OllamaServer, folder: Path, request: Request) -> Completion:
 
 @pytest.mark.ollama
 def test_a_real_server_loads_answers_and_unloads(tmp_path) -> None:
-    tag = os.environ["OVERNIGHT_TEST_OLLAMA"]
+    tag = os.environ.get("OVERNIGHT_TEST_OLLAMA")
+    if tag is None:
+        pytest.skip("no model to ask; name a tag that the server has in OVERNIGHT_TEST_OLLAMA")
     execution = Execution(engine=EngineSettings(ollama=OllamaSettings(allow_cpu_offload=True)))
     model = with_digest(_model(source=f"ollama:{tag}", sha256=None), execution.engine)
 
