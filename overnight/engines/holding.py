@@ -57,6 +57,11 @@ def hold(
         execution: how.
         folder: where its state file and its log go.
     """
+    if model.engine is EngineKind.OLLAMA:
+        from overnight.engines.ollama.holder import OllamaHolder  # noqa: PLC0415 - only where it is used
+
+        slots = execution.requests_at_once(model.engine)
+        return OllamaHolder(model, execution.engine, context_tokens, slots, folder)
     settings = host_settings(model, weights or Path(), context_tokens, execution)
     return EngineHost(settings, folder, model.name)
 
@@ -65,6 +70,15 @@ def connect(model: ModelSpec, execution: Execution, folder: Path) -> Engine:
     """Return a client of whatever holds a model, by the state file that it left in ``folder``."""
     if model.engine is EngineKind.DRY_RUN:
         return DryRunEngine()
+    if model.engine is EngineKind.OLLAMA:
+        from overnight.engines.ollama.client import OllamaEngine  # noqa: PLC0415 - only where it is used
+
+        return OllamaEngine(
+            folder / f"{model.name}.json",
+            model.source,
+            execution.engine,
+            timeout_s=execution.request_timeout_s,
+        )
     return LlamaCppEngine(
         folder / f"{model.name}.json",
         timeout_s=execution.request_timeout_s,

@@ -20,6 +20,7 @@ from pydantic import (
 from overnight.records import Condition
 from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
+from overnight.spec.engine_ollama import OllamaSettings
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
 from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
 from overnight.spec.prompt_set import PromptSet
@@ -214,6 +215,7 @@ class EngineSettings(Spec):
         gt=0,
         description="memory that the process of a model may take for itself; null: what there is",
     )
+    ollama: OllamaSettings = OllamaSettings()
 
     @property
     def memory_limit_bytes(self) -> int | None:
@@ -253,7 +255,8 @@ class Execution(Spec):
 
     def requests_at_once(self, engine: EngineKind) -> int:
         """Return how many requests are under way at a time."""
-        return self.max_concurrent_requests or REQUESTS_AT_ONCE[engine]
+        of_the_server = self.engine.ollama.parallel if engine is EngineKind.OLLAMA else None
+        return self.max_concurrent_requests or of_the_server or REQUESTS_AT_ONCE[engine]
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
