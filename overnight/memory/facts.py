@@ -52,6 +52,7 @@ class ModelFacts:
     hidden_size: int
     ffn_size: int  # wide part of the feed-forward block for one token; over the experts that a token uses
     vocab_size: int
+    n_merges: int = 0  # of the tokenizer, where the file has it
     trained_context: int | None
     sliding_window: int | None
     unknown_because: str | None = None

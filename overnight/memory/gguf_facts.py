@@ -75,6 +75,7 @@ def _facts(path: Path, architecture: str, keys: dict[str, Any], headers: list[Gg
         hidden_size=hidden,
         ffn_size=_ffn_size(keys, n_layers),
         vocab_size=int(vocab or 0),
+        n_merges=_length(headers[0].metadata.get("tokenizer.ggml.merges")),
         trained_context=keys.get("context_length"),
         sliding_window=window,
         unknown_because=why,
