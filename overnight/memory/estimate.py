@@ -39,7 +39,8 @@ class MemoryEstimate:
     parts: tuple[MemoryPart, ...]
     undefined_because: str | None = None
     notes: tuple[str, ...] = ()
-    is_measured: bool = False  # corrected by a peak that was measured here
+    is_measured: bool = False  # corrected by peaks that were measured here
+    interval: tuple[int, int] | None = None  # of the total, bytes; from the measurements, where there are any
 
     @property
     def total(self) -> int | None:
@@ -68,6 +69,7 @@ class MemoryEstimate:
                 {"name": part.name, "bytes": part.n_bytes, "place": part.place.value} for part in self.parts
             ],
             "is_measured": self.is_measured,
+            "interval_bytes": None if self.interval is None else list(self.interval),
             "undefined_because": self.undefined_because,
             "notes": list(self.notes),
         }
