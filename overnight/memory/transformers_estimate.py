@@ -24,9 +24,13 @@ _PLAIN = {
 _PLAIN |= {name: name for name in _DTYPE_BYTES}
 _NF4_BLOCK = 64  # weights that share a float32 scale (bitsandbytes without double quantisation)
 # Of a process that has imported torch and transformers, beside the model. Measured on Linux without CUDA.
-_PROCESS_BYTES = 391 * MIB
+_PROCESS_BYTES = 396 * MIB
 _CUDA_CONTEXT_BYTES = 500 * MIB  # driver, kernels, cuBLAS workspaces; not measured here
+# What the C library keeps of blocks of changing sizes, as a multiple of what is alive; measured with glibc.
+_HOST_ALLOCATOR = 2
+_STORED_BYTES = {"F32": 4, "BF16": 2, "F16": 2}
 _LOGIT_COPIES = 3  # as computed, in float32, and its log-softmax
+_OF_A_BATCH = ("KV cache", "activations", "logits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,9 @@ def estimate_transformers(facts: ModelFacts, settings: TransformersSettings) -> 
         ),
         MemoryPart(name="process", n_bytes=_PROCESS_BYTES),
     ]
+    batch = sum(part.n_bytes for part in parts if part.name in _OF_A_BATCH)
+    if loading := max(0, _converted_bytes(facts, settings) - batch):
+        parts.append(MemoryPart(name="file while loading", n_bytes=loading))
     if settings.is_on_device:
         parts.append(MemoryPart(name="GPU context", n_bytes=_CUDA_CONTEXT_BYTES, place=place))
     return replace(made, parts=tuple(part for part in parts if part.n_bytes))
@@ -106,6 +113,21 @@ def held_bytes(tensor: TensorFacts, dtype: str, bits: str | None) -> int:
     return tensor.n_elements * _DTYPE_BYTES[dtype]
 
 
+def _converted_bytes(facts: ModelFacts, settings: TransformersSettings) -> int:
+    """Return the bytes of the file that are mapped beside the weights while these are made of them.
+
+    Weights on the host that are stored as they are held are the mapped file itself. On a GPU they are copied, and the
+    pages of the file are the kernel's to drop.
+    """
+    if facts.file_format != "safetensors" or settings.is_on_device:
+        return 0
+    size = _DTYPE_BYTES[settings.dtype]
+    is_same = settings.bits is None and all(
+        _STORED_BYTES.get(tensor.stored_as) == size for tensor in facts.tensors if tensor.is_matrix
+    )
+    return 0 if is_same else facts.weight_bytes
+
+
 def _cache_bytes(facts: ModelFacts, settings: TransformersSettings, size: int) -> int:
     """Return the keys and values of the batch, and one layer's twice: it grows by being copied."""
     total = settings.prompt_tokens + settings.new_tokens
@@ -119,12 +141,14 @@ def _cache_bytes(facts: ModelFacts, settings: TransformersSettings, size: int) -
 def _activation_bytes(facts: ModelFacts, settings: TransformersSettings, size: int) -> int:
     """Return the most that is alive while the prompts are evaluated.
 
-    In the feed-forward block: gate, up and their product beside the residual and its norm. In attention: queries,
-    what comes out, and keys and values repeated for every query head; and the mask, a number for each pair of tokens.
+    In the feed-forward block: gate, up and their product, beside the residual, its norm and what comes out. In
+    attention: queries, keys and values repeated for every query head, and what comes out. Beside them the mask, a
+    number for each pair of tokens of a row.
     """
     tokens = settings.rows * settings.prompt_tokens
-    feed_forward = 3 * facts.ffn_size + 2 * facts.hidden_size
+    feed_forward = 3 * facts.ffn_size + 3 * facts.hidden_size
     widest = max((facts.heads * (layer.k_dim + layer.v_dim) for layer in facts.layers), default=0)
-    attention = 2 * widest + 2 * facts.hidden_size
+    attention = 2 * widest + 3 * facts.hidden_size
     mask = settings.rows * settings.prompt_tokens**2
-    return tokens * max(feed_forward, attention) * size + mask * size
+    alive = (tokens * max(feed_forward, attention) + mask) * size
+    return alive if settings.is_on_device else alive * _HOST_ALLOCATOR
