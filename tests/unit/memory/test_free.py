@@ -85,11 +85,12 @@ def test_without_limits_it_is_what_the_system_has(tmp_path: Path) -> None:
 
 def test_a_limit_of_the_process_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A limit on this very process would outlast the test; that the system's answer is used is the point.
-    limits = {resource.RLIMIT_AS: (4096, resource.RLIM_INFINITY)}
+    limits = {resource.RLIMIT_AS: (GIB, resource.RLIM_INFINITY)}
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     monkeypatch.setattr(resource, "getrlimit", lambda which: limits.get(which, unlimited))
     free = free_host(tmp_path, tmp_path)
-    assert (free.free_bytes, free.source) == (4096, "RLIMIT_AS of the process")
+    assert (free.free_bytes, free.total_bytes) == (GIB // 2, GIB)
+    assert free.source.startswith("RLIMIT_AS of the process, less 512 MiB")
 
 
 class FakeNvml:
