@@ -57,7 +57,8 @@ def free_host(
 
     Limits are those of control groups (containers, systemd), less what the group uses, pages of files that can be
     dropped not counted as used; and of the process (RLIMIT_AS, RLIMIT_DATA), which a child inherits whole, less the
-    addresses that it reserves and never uses. Swap is not counted: a model that is swapped is slower than one that is not there.
+    addresses that it reserves and never uses. Swap is not counted: a model that is swapped is
+    slower than one that is not there.
 
     Args:
         process: where the system says to which groups the process belongs.
