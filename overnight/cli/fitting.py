@@ -19,6 +19,7 @@ from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import Execution
 
 _CONTEXTS = (8192, 4096, 2048)
+_ROWS = 8  # of a batch of transformers, whose size follows the memory there is
 _HELD_AS = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 
 
@@ -45,7 +46,7 @@ def settings_to_try(
     model: ModelSpec, slots: int | None, context_tokens: int | None
 ) -> list[tuple[ModelSpec, int, int]]:
     """Return settings in the order in which a run would step down: fewer requests at once, then a shorter context."""
-    most = REQUESTS_AT_ONCE[model.engine]
+    most = _ROWS if model.engine is EngineKind.TRANSFORMERS else REQUESTS_AT_ONCE[model.engine]
     at_once = [slots] if slots else sorted({most, max(1, most // 2), 1}, reverse=True)
     lengths = [min(context, model.context_tokens) for context in _CONTEXTS]
     contexts = [context_tokens] if context_tokens else sorted(set(lengths), reverse=True)

@@ -1,1 +1,1 @@
-"""How much memory a model needs, how much there is, and what was measured: see docs and each module."""
+"""How much memory a model needs, how much there is, and what was measured."""

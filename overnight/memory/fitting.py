@@ -100,13 +100,21 @@ def fit_blocks(plan: Plan, execution: Execution, free: Sequence[FreeMemory] | No
         free: what is free; None to look it up.
     """
     return fit_rungs(
-        [
-            (block.model, execution.requests_at_once(block.model.engine), block.context_tokens)
-            for block in plan.blocks
-        ],
+        [(block.model, held_at_once(block.model, execution), block.context_tokens) for block in plan.blocks],
         execution,
         free,
     )
+
+
+def held_at_once(model: ModelSpec, execution: Execution) -> int:
+    """Return for how many requests a model needs memory from the beginning.
+
+    llama.cpp sets aside a cache for every slot. transformers makes its batches as large as the memory that is left, so
+    that it fits where a single row does.
+    """
+    if model.engine is EngineKind.TRANSFORMERS:
+        return execution.max_concurrent_requests or 1
+    return execution.requests_at_once(model.engine)
 
 
 def first_that_fits(found: Sequence[ModelFit]) -> ModelFit | None:

@@ -14,6 +14,7 @@ from overnight.memory.fitting import (
     first_that_fits,
     fit_blocks,
     fit_rungs,
+    held_at_once,
     model_fit,
     predicted_memory,
 )
@@ -118,6 +119,14 @@ def test_a_plan_has_the_memory_of_each_block(
     assert row["settings"]["context_tokens"] == block["context_tokens"]
     assert row["total_bytes"] == sum(part["bytes"] for part in row["parts"])
     assert row["fits"] is True
+
+
+def test_transformers_needs_memory_for_one_row_and_makes_its_batches_of_the_rest(small: ModelSpec) -> None:
+    # Its 64 requests under way wait for batches; llama.cpp has a cache for each of its four from the beginning.
+    batched = small.model_copy(update={"engine": EngineKind.TRANSFORMERS})
+    assert held_at_once(batched, Execution()) == 1
+    assert held_at_once(batched, Execution(max_concurrent_requests=8)) == 8
+    assert held_at_once(small, Execution()) == 4
 
 
 def test_memory_that_is_not_known_is_null_in_the_plan(
