@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from overnight.memory.estimate import Place, kv_bytes, kv_cache_bytes
 from overnight.memory.facts import LayerFacts, ModelFacts, TensorFacts
@@ -163,3 +165,21 @@ def test_what_is_not_keys_and_values_has_no_total_and_a_reason() -> None:
     assert needed.undefined_because == "mamba: its layers keep a state-space state"
     assert needed.part("weights") == mamba.weight_bytes
     assert needed.as_row()["total_bytes"] is None
+
+
+@given(
+    slots=st.integers(1, 64),
+    context=st.integers(1, 200_000),
+    kv_type=st.sampled_from(["f16", "q8_0", "q4_0"]),
+    layers=st.integers(-1, 40),
+)
+def test_stepping_down_never_needs_more(slots: int, context: int, kv_type: str, layers: int) -> None:
+    # The ladder goes down in slots, then in context; a step that needed more would be no step down.
+    def total(n_slots: int, n_tokens: int) -> int:
+        settings = LlamaCppSettings(
+            slots=n_slots, context_tokens=n_tokens, kv_type=kv_type, gpu_layers=layers
+        )
+        return estimate_llama_cpp(model(), settings).total or 0
+
+    assert total(max(1, slots // 2), context) <= total(slots, context)
+    assert total(slots, max(1, context // 2)) <= total(slots, context)
