@@ -209,3 +209,23 @@ def doctor(
     from overnight.cli.doctoring_machine import examine_machine  # noqa: PLC0415
 
     examine_machine(experiments_dir, is_online=online, as_json=as_json)
+
+
+@app.command()
+def fit(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A name in config/models, a GGUF file, or a folder with safetensors."
+        ),
+    ],
+    slots: Annotated[int | None, typer.Option(min=1, help="Only with so many requests at once.")] = None,
+    context: Annotated[
+        int | None, typer.Option(min=1, help="Only with a context of so many tokens for each of them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what memory a model needs, what is free, and with which settings it would be held; nothing is loaded."""
+    from overnight.cli.fitting import show_fit  # noqa: PLC0415
+
+    show_fit(model, slots, context, as_json=as_json)

@@ -1,6 +1,7 @@
 """Showing a plan; nothing is loaded and nothing is written but the cache of frozen items."""
 
 import json
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -8,6 +9,8 @@ from rich.table import Table
 from overnight.cli.console import console
 from overnight.cli.sweep_options import LoadedSweep
 from overnight.datasets.freezing import load_items, prepare_items
+from overnight.memory.fits import in_words
+from overnight.memory.fitting import ModelFit, fit_blocks, predicted_memory
 from overnight.planning.estimate import Estimate
 from overnight.planning.plan import Plan, make_plan, plan_record
 from overnight.runs.opening import dataset_names
@@ -27,10 +30,12 @@ def show_plan(spec: PromptSweepSpec, *, as_json: bool) -> None:
     """Print the plan of a sweep, and what it will take where this machine has measured its models."""
     plan = plan_of(spec)
     prediction = predict_run(plan, spec.execution)
+    memory = fit_blocks(plan, spec.execution)
     if as_json:
-        print(json.dumps(plan_record(plan, prediction.as_row()), indent=2))  # noqa: T201 - the terminal is our output
+        record = plan_record(plan, prediction.as_row(), predicted_memory(memory))
+        print(json.dumps(record, indent=2))  # noqa: T201 - the terminal is our output
     else:
-        print_plan(console(), plan, prediction)
+        print_plan(console(), plan, prediction, memory)
 
 
 def show_valid(sweep: LoadedSweep) -> None:
@@ -42,7 +47,9 @@ def show_valid(sweep: LoadedSweep) -> None:
     )
 
 
-def print_plan(out: Console, plan: Plan, prediction: Prediction | None = None) -> None:
+def print_plan(
+    out: Console, plan: Plan, prediction: Prediction | None = None, memory: Sequence[ModelFit] = ()
+) -> None:
     """Print trials, requests, tokens, minutes, disk and the smallest difference that so many items can show."""
     table = Table(box=None, pad_edge=False)
     numbers = ("requests", "tokens", "minutes", "MB")
@@ -69,6 +76,7 @@ def print_plan(out: Console, plan: Plan, prediction: Prediction | None = None) -
         f"{len(plan.items)} items, {plan.n_requests} requests, {len(plan.blocks)} model loads, "
         f"up to {plan.bytes_on_disk / 1e6:.1f} MB on disk",
         *(_prediction_lines(prediction) if prediction else ()),
+        *map(_memory_line, memory),
         *_detectable_lines(plan),
     ):
         out.print(line, highlight=False, soft_wrap=True)
@@ -86,6 +94,18 @@ def _prediction_lines(prediction: Prediction) -> list[str]:
     if n_shared:
         lines.append(f"{n_shared} requests stand in an earlier trial too and are answered from the cache")
     return [*lines, *prediction.notes]
+
+
+def _memory_line(found: ModelFit) -> str:
+    """Return what a block needs, and whether it fits."""
+    total = found.estimate.total if found.estimate else None
+    if total is None:
+        return f"memory of {found.model}: unknown: {found.unknown_because}"
+    verdict = {True: "fits", False: "does not fit", None: "may or may not fit"}[found.fit.fits]
+    return (
+        f"memory of {found.model}, {found.slots} at once with {found.context_tokens} tokens each: "
+        f"{in_words(total)}; {verdict}: {found.fit.why}"
+    )
 
 
 def _minutes(part: Estimate) -> str | None:

@@ -1,7 +1,7 @@
 """The plan: which model is loaded when, what is asked of it, and what that will take."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,12 +139,17 @@ def _detectable(n: int) -> float | None:
         return None
 
 
-def plan_record(plan: Plan, predicted: dict[str, Any] | None = None) -> dict[str, Any]:
+def plan_record(
+    plan: Plan,
+    predicted: dict[str, Any] | None = None,
+    memory: Mapping[str, dict[str, Any] | None] | None = None,
+) -> dict[str, Any]:
     """Return ``plan.json``; what is not known before the run is null.
 
     Args:
         plan: what is going to run.
         predicted: seconds and tokens, with intervals, where somebody has predicted them.
+        memory: by the model's name, what it needs and whether that fits; null where it is not known.
     """
     return {
         "schema_version": 1,
@@ -162,6 +167,7 @@ def plan_record(plan: Plan, predicted: dict[str, Any] | None = None) -> dict[str
             {
                 "model": block.model.name,
                 "context_tokens": block.context_tokens,
+                "predicted_memory": (memory or {}).get(block.model.name),
                 "trials": [
                     {
                         "slug": trial.slug,

@@ -13,6 +13,7 @@ import yaml
 from overnight.datasets.freezing import load_items, prepare_items
 from overnight.errors import UsageError
 from overnight.ids import new_run_id
+from overnight.memory.fitting import fit_blocks, predicted_memory
 from overnight.planning.plan import Plan, make_plan, plan_record
 from overnight.runs.predicting import predict_run
 from overnight.spec.dataset import DatasetSpec
@@ -90,7 +91,8 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
             write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
         write_json(folder.preparation, read_json(items_path / folder.preparation.name))
         predicted = predict_run(plan, spec.execution)
-        write_json(folder.plan, plan_record(plan, predicted.as_row()))
+        memory = predicted_memory(fit_blocks(plan, spec.execution))
+        write_json(folder.plan, plan_record(plan, predicted.as_row(), memory))
         write_text(folder.effective_config, config_text(spec))
         write_json(folder.overrides, list(options.overrides))
         now = datetime.now(UTC)
@@ -164,8 +166,9 @@ def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dic
         )
     plan = load_plan(folder, spec)
     # The prediction is that of the evening: what the run itself has taught since is no prediction of it.
-    predicted = read_json(folder.plan).get("predicted") if folder.plan.is_file() else None
-    write_json(folder.plan, plan_record(plan, predicted))
+    evening = read_json(folder.plan) if folder.plan.is_file() else {}
+    memory = {block["model"]: block.get("predicted_memory") for block in evening.get("blocks", ())}
+    write_json(folder.plan, plan_record(plan, evening.get("predicted"), memory))
     write_text(folder.effective_config, config_text(spec))
     remove_scratch(folder.path)
     known = read_json(folder.overrides) if folder.overrides.is_file() else []

@@ -1,0 +1,154 @@
+"""What transformers needs: weights as they are held, and what one batch takes.
+
+From the shapes of the computation, for attention that does not write its scores out (sdpa); `overnight bench memory`
+compares it with the peak of a process.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Self
+
+from overnight.memory.estimate import MIB, MemoryEstimate, MemoryPart, Place
+from overnight.memory.facts import ModelFacts, TensorFacts, is_embedding, is_output
+from overnight.spec.model import ModelSpec
+
+_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_PLAIN = {
+    "fp32": "float32",
+    "f32": "float32",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "f16": "float16",
+    "int8": "bfloat16",
+    "nf4": "bfloat16",
+}
+_PLAIN |= {name: name for name in _DTYPE_BYTES}
+_NF4_BLOCK = 64  # weights that share a float32 scale (bitsandbytes without double quantisation)
+# Of a process that has imported torch and transformers, beside the model. Measured on Linux without CUDA.
+_PROCESS_BYTES = 396 * MIB
+_CUDA_CONTEXT_BYTES = 500 * MIB  # driver, kernels, cuBLAS workspaces; not measured here
+# What the C library keeps of blocks of changing sizes, as a multiple of what is alive; measured with glibc.
+_HOST_ALLOCATOR = 2
+_STORED_BYTES = {"F32": 4, "BF16": 2, "F16": 2}
+_LOGIT_COPIES = 3  # as computed, in float32, and its log-softmax
+_OF_A_BATCH = ("KV cache", "activations", "logits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformersSettings:
+    """How transformers holds a model, and its largest batch."""
+
+    rows: int
+    prompt_tokens: int  # of a row, padded
+    new_tokens: int  # of a row, at most
+    dtype: str = "float32"
+    bits: str | None = None  # int8 or nf4: how bitsandbytes holds the matrices of the layers
+    is_on_device: bool = False
+    captured_layers: int = 0  # whose activations are kept for every token
+    captured_bytes: int = 4  # of one number of an activation
+
+    @classmethod
+    def of(cls, model: ModelSpec, rows: int, context_tokens: int, *, is_on_device: bool) -> Self:
+        """Return the settings of a model: rows that each fill their context with their prompt."""
+        held = model.quantization.lower()
+        return cls(
+            rows=rows,
+            prompt_tokens=context_tokens,
+            new_tokens=0,
+            dtype=_PLAIN.get(held, "float32"),  # types of GGUF files are dequantised
+            bits=held if held in ("int8", "nf4") else None,
+            is_on_device=is_on_device,
+        )
+
+
+def estimate_transformers(facts: ModelFacts, settings: TransformersSettings) -> MemoryEstimate:
+    """Return what transformers needs with these settings, at its peak."""
+    place = Place.DEVICE if settings.is_on_device else Place.HOST
+    size = _DTYPE_BYTES[settings.dtype]
+    weights = MemoryPart(
+        name="weights",
+        n_bytes=sum(held_bytes(tensor, settings.dtype, settings.bits) for tensor in facts.tensors),
+        place=place,
+    )
+    made = MemoryEstimate(
+        engine="transformers",
+        settings=asdict(settings),
+        parts=(weights,),
+        undefined_because=facts.unknown_because,
+        notes=facts.notes,
+    )
+    if facts.unknown_because:
+        return made
+    prompt = settings.rows * settings.prompt_tokens
+    parts = [
+        weights,
+        MemoryPart(name="KV cache", n_bytes=_cache_bytes(facts, settings, size), place=place),
+        MemoryPart(name="activations", n_bytes=_activation_bytes(facts, settings, size), place=place),
+        MemoryPart(name="logits", n_bytes=settings.rows * facts.vocab_size * 4 * _LOGIT_COPIES, place=place),
+        MemoryPart(
+            name="captured activations",
+            n_bytes=settings.captured_layers * prompt * facts.hidden_size * settings.captured_bytes,
+        ),
+        MemoryPart(name="process", n_bytes=_PROCESS_BYTES),
+    ]
+    batch = sum(part.n_bytes for part in parts if part.name in _OF_A_BATCH)
+    if loading := max(0, _converted_bytes(facts, settings) - batch):
+        parts.append(MemoryPart(name="file while loading", n_bytes=loading))
+    if settings.is_on_device:
+        parts.append(MemoryPart(name="GPU context", n_bytes=_CUDA_CONTEXT_BYTES, place=place))
+    return replace(made, parts=tuple(part for part in parts if part.n_bytes))
+
+
+def held_bytes(tensor: TensorFacts, dtype: str, bits: str | None) -> int:
+    """Return the bytes of a tensor as transformers holds it.
+
+    bitsandbytes takes matrices of the layers only. int8 (LLM.int8(), Dettmers et al. 2022, arXiv:2208.07339): a byte a
+    weight and a float32 scale a row. nf4 (QLoRA, Dettmers et al. 2023, arXiv:2305.14314): half a byte a weight and a
+    float32 scale for 64 of them.
+    """
+    is_quantised = tensor.is_matrix and not is_embedding(tensor.name) and not is_output(tensor.name)
+    if bits == "int8" and is_quantised:
+        return tensor.n_elements + 4 * tensor.n_rows
+    if bits == "nf4" and is_quantised:
+        return -(-tensor.n_elements // 2) + 4 * -(-tensor.n_elements // _NF4_BLOCK)
+    return tensor.n_elements * _DTYPE_BYTES[dtype]
+
+
+def _converted_bytes(facts: ModelFacts, settings: TransformersSettings) -> int:
+    """Return the bytes of the file that are mapped beside the weights while these are made of them.
+
+    Weights on the host that are stored as they are held are the mapped file itself. On a GPU they are copied, and the
+    pages of the file are the kernel's to drop.
+    """
+    if facts.file_format != "safetensors" or settings.is_on_device:
+        return 0
+    size = _DTYPE_BYTES[settings.dtype]
+    is_same = settings.bits is None and all(
+        _STORED_BYTES.get(tensor.stored_as) == size for tensor in facts.tensors if tensor.is_matrix
+    )
+    return 0 if is_same else facts.weight_bytes
+
+
+def _cache_bytes(facts: ModelFacts, settings: TransformersSettings, size: int) -> int:
+    """Return the keys and values of the batch, and one layer's twice: it grows by being copied."""
+    total = settings.prompt_tokens + settings.new_tokens
+    kept = [
+        layer.elements_per_token * (min(total, facts.sliding_window or total) if layer.is_sliding else total)
+        for layer in facts.layers
+    ]
+    return settings.rows * size * (sum(kept) + max(kept, default=0))
+
+
+def _activation_bytes(facts: ModelFacts, settings: TransformersSettings, size: int) -> int:
+    """Return the most that is alive while the prompts are evaluated.
+
+    In the feed-forward block: gate, up and their product, beside the residual, its norm and what comes out. In
+    attention: queries, keys and values repeated for every query head, and what comes out. Beside them the mask, a
+    number for each pair of tokens of a row.
+    """
+    tokens = settings.rows * settings.prompt_tokens
+    feed_forward = 3 * facts.ffn_size + 3 * facts.hidden_size
+    widest = max((facts.heads * (layer.k_dim + layer.v_dim) for layer in facts.layers), default=0)
+    attention = 2 * widest + 3 * facts.hidden_size
+    mask = settings.rows * settings.prompt_tokens**2
+    alive = (tokens * max(feed_forward, attention) + mask) * size
+    return alive if settings.is_on_device else alive * _HOST_ALLOCATOR
