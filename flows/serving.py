@@ -1,9 +1,12 @@
 """One model, held for as long as its block needs it."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
+
+from prefect import get_run_logger
 
 from overnight.engines.holding import Holder, hold
 from overnight.engines.ladder_holder import LadderHolder
@@ -11,7 +14,7 @@ from overnight.planning.ladder import Rung
 from overnight.planning.plan import ModelBlock
 from overnight.runs.ending import end_block
 from overnight.runs.sampling import sampled
-from overnight.runs.stepping import on_its_rung
+from overnight.runs.stepping import fit_on_rung, note_step, on_its_rung
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Execution
 from overnight.store.run_folder import RunFolder
@@ -30,14 +33,19 @@ def served(folder: RunFolder, block: ModelBlock, execution: Execution) -> Iterat
         yield
         return
 
-    def make(rung: Rung) -> Holder:
-        weights = None
-        if rung.model.engine.has_weights_here:
-            # The task returns a state that holds the path, so that the UI shows whether it was cached.
-            weights = cast("Path", fetch_weights(rung.model, return_state=True).result())
-        return hold(rung.model, weights, rung.context_tokens, rung.carried_out(execution), folder.engines)
+    found: dict[str, Path | None] = {}
 
-    block = on_its_rung(folder, block)
+    def weights(rung: Rung) -> Path | None:
+        if rung.model.name not in found:
+            found[rung.model.name] = _weights(rung)
+        return found[rung.model.name]
+
+    def make(rung: Rung) -> Holder:
+        return hold(
+            rung.model, weights(rung), rung.context_tokens, rung.carried_out(execution), folder.engines
+        )
+
+    block = _begun_where_it_fits(folder, on_its_rung(folder, block), execution, weights)
     holder = LadderHolder(block.ladder, block.rung, make)
     with sampled(folder, block, execution), on_ladder(folder, block, holder):
         try:
@@ -47,3 +55,37 @@ def served(folder: RunFolder, block: ModelBlock, execution: Execution) -> Iterat
             yield
         finally:
             end_block(folder, block, holder.state)
+
+
+def _begun_where_it_fits(
+    folder: RunFolder,
+    block: ModelBlock,
+    execution: Execution,
+    weights: Callable[[Rung], Path | None],
+) -> ModelBlock:
+    """Return a block on the first rung that is not expected to be too large; on the last one, if all are.
+
+    What a rung needs is not always known: then it is tried.
+    """
+    if execution.memory_margin is None:
+        return block
+    asked, too_large = block, ""
+    for rung in range(block.rung, len(block.ladder.rungs)):
+        block = replace(block, rung=rung)
+        weights(block.held)
+        fit = fit_on_rung(block.held, execution)
+        if fit.fits is not False:
+            break
+        too_large = too_large or fit.why
+    if block.rung != asked.rung:
+        note_step(folder, block, asked.held, block.held, too_large)
+        get_run_logger().warning("%s: begins on %s: %s", block.model.name, block.held.label, too_large)
+    return block
+
+
+def _weights(rung: Rung) -> Path | None:
+    """Return the weights of a rung's model; None where a server has them."""
+    if not rung.model.engine.has_weights_here:
+        return None
+    # The task returns a state that holds the path, so that the UI shows whether it was cached.
+    return cast("Path", fetch_weights(rung.model, return_state=True).result())

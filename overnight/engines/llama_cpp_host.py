@@ -45,7 +45,8 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.kv_unified = False  # each slot has its own share: one long request cannot starve the others
     params.ctx_shift = False  # a prompt that does not fit is an error, never a shortened question
     params.cache_prompt = True
-    params.cache_ram_mib = _PREFIXES_MIB  # a prefix that one slot has evaluated serves the others
+    # A prefix that one slot has evaluated serves the others; where memory is scarce, the model has it.
+    params.cache_ram_mib = _PREFIXES_MIB if settings["memory_limit_bytes"] is None else 0
     params.warmup = True
     # Under a limit the weights are read, not mapped from their file, and count as what they are.
     if settings["memory_limit_bytes"] is not None:

@@ -1,7 +1,7 @@
 """What models need with given settings on this machine, and which of several settings is the first that fits."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def model_fit(
         free: what is free; None to look it up.
         margin: share of it that is left free.
     """
-    there = free_memory() if free is None else free
+    there = _within_limit(free_memory() if free is None else free, execution)
     estimate, why = estimate_model(model, slots, context_tokens, execution, there)
     if estimate is None:
         verdict = Fit(needed=None, free=None, fits=None, why=str(why))
@@ -160,7 +160,9 @@ def estimate_model(
             context_tokens=context_tokens,
             kv_type="bf16" if is_invariant else "f16",
             gpu_layers=gpu_layers,
-            saved_tokens=saved_tokens,
+            saved_tokens=saved_tokens
+            if execution.engine.memory_limit_bytes is None
+            else 0,  # as the host does
         )
         estimate = estimate_llama_cpp(facts, settings)
     else:
@@ -171,6 +173,17 @@ def estimate_model(
         return estimate, None
     peaks = read_peaks(model.sha256, model.engine.value, machine_identity())
     return corrected(estimate, peaks), None
+
+
+def _within_limit(free: Sequence[FreeMemory], execution: Execution) -> list[FreeMemory]:
+    """Return what is free for a process that may not take more of the host than its limit."""
+    limit = execution.engine.memory_limit_bytes
+    return [
+        replace(memory, free_bytes=limit, source="execution.engine.memory_limit_gib")
+        if memory.place is Place.HOST and limit is not None and limit < (memory.free_bytes or limit + 1)
+        else memory
+        for memory in free
+    ]
 
 
 def known_facts(path: Path) -> ModelFacts:

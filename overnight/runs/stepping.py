@@ -4,10 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from overnight.memory.fits import Fit
+from overnight.memory.fitting import held_at_once, model_fit
 from overnight.planning.ladder import Rung
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.trials import needs_engine
+from overnight.spec.model import EngineKind
+from overnight.spec.prompt_sweep import Execution
 from overnight.store.journal import read_rows
 from overnight.store.manifest import RunManifest, read_manifest, update_manifest
 from overnight.store.run_folder import RunFolder
@@ -24,6 +28,13 @@ def on_its_rung(folder: RunFolder, block: ModelBlock) -> ModelBlock:
     labels = [_record(rung) for rung in block.ladder.rungs]
     index = labels.index(held) if held in labels else block.ladder.first_of(str(held["model"]))
     return replace(block, rung=index)
+
+
+def fit_on_rung(rung: Rung, execution: Execution) -> Fit:
+    """Return whether a model is expected to fit as a rung holds it, by its size and by what is free now."""
+    slots = rung.slots if rung.model.engine is EngineKind.LLAMA_CPP else held_at_once(rung.model, execution)
+    margin = execution.memory_margin or 0.0
+    return model_fit(rung.model, slots, rung.context_tokens, rung.carried_out(execution), margin=margin).fit
 
 
 def note_step(folder: RunFolder, block: ModelBlock, above: Rung | None, rung: Rung, reason: str) -> None:

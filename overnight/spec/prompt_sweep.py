@@ -249,6 +249,12 @@ class Execution(Spec):
         default=get_args(Concession),
         description="what may be given up where memory runs out, the first of these first; [] is nothing",
     )
+    memory_margin: float | None = Field(
+        default=0.08,
+        ge=0,
+        lt=1,
+        description="share of the free memory that stays free where a run begins; null: try, and estimate nothing",
+    )
     engine: EngineSettings = EngineSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     pricing: PricingSpec = PricingSpec()

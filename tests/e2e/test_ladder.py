@@ -21,6 +21,7 @@ ladder: [smollm2-135m-instruct-q4_1]
 """
 # With its weights in 32 bits the model takes 700 MiB, with the shipped ones less than half of that.
 LIMIT_GIB = "execution.engine.memory_limit_gib=0.5"
+UNESTIMATED = "execution.memory_margin=null"  # what does not fit is loaded, and really fails
 
 
 def widen(source: Path, target: Path) -> None:
@@ -54,7 +55,7 @@ def wide_config(config: str, model_cache: Path) -> str:
 def test_a_run_steps_down_to_what_fits_and_its_results_are_whole_and_unmixed(overnight, wide_config) -> None:
     overnight(
         "run", wide_config, "--models", "wide", "--prompt-sets", "terse", "--temps", "0", "--run-id", "down",
-        "--max-concurrent-jobs", "2", "--set", LIMIT_GIB,
+        "--max-concurrent-jobs", "2", "--set", LIMIT_GIB, "--set", UNESTIMATED,
     )  # fmt: skip
     manifest = overnight.manifest("down")
     assert manifest["state"] == "done"
@@ -84,7 +85,7 @@ def test_a_run_steps_down_to_what_fits_and_its_results_are_whole_and_unmixed(ove
 def test_every_step_is_a_retry_that_the_orchestrator_shows(overnight, wide_config) -> None:
     overnight(
         "run", wide_config, "--models", "wide", "--prompt-sets", "terse", "--temps", "0", "--run-id", "shown",
-        "--max-concurrent-jobs", "1", "--set", LIMIT_GIB, "--limit-items", "1",
+        "--max-concurrent-jobs", "1", "--set", LIMIT_GIB, "--limit-items", "1", "--set", UNESTIMATED,
     )  # fmt: skip
     api = overnight.environment["PREFECT_API_URL"]
     runs = httpx.post(
@@ -94,6 +95,19 @@ def test_every_step_is_a_retry_that_the_orchestrator_shows(overnight, wide_confi
     assert load["run_count"] == 2
     assert load["state"]["name"] == "SteppedDown"
     assert "smollm2-135m-instruct-q4_1" in load["state"]["message"]
+
+
+def test_what_is_known_to_be_too_large_is_not_even_tried(overnight, wide_config) -> None:
+    overnight(
+        "run", wide_config, "--models", "wide", "--prompt-sets", "terse", "--temps", "0", "--run-id", "known",
+        "--max-concurrent-jobs", "1", "--set", LIMIT_GIB, "--limit-items", "1",
+    )  # fmt: skip
+    (step,) = overnight.manifest("known")["blocks"]["wide"]["rung_history"]
+    assert step["reason"].startswith("needs ")
+    assert "512 MiB are free on host (execution.engine.memory_limit_gib)" in step["reason"]
+    (trial,) = overnight.manifest("known")["trials"].values()
+    assert trial["effective"]["model"] == "smollm2-135m-instruct-q4_1"
+    assert not (overnight.run_folder("known") / "engines/wide.log").exists()  # no process was started for it
 
 
 def test_without_leave_to_step_down_a_model_that_does_not_fit_fails_and_says_so(
