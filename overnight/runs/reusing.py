@@ -50,10 +50,10 @@ def open_cache(
 ) -> RequestCache | None:
     """Return the cache of a block's answers; None where none is wanted, or none may be kept."""
     settings = answer_identity(block.model, execution.engine)
-    if not execution.request_cache or settings is None or block.model.sha256 is None:
+    if not execution.request_cache or settings is None or block.model.identity is None:
         return None
     return RequestCache(
-        block.model.sha256,
+        block.model.identity,
         settings,
         run_id=folder.run_id,
         not_of_the_answer=row_fields(trial, block),
@@ -64,7 +64,7 @@ def row_fields(trial: Trial, block: ModelBlock) -> dict[str, object]:
     """Return what stands on every row of a trial beside the request and its answer."""
     return {
         "model": trial.model.name,
-        "model_digest": trial.model.sha256,
+        "model_digest": trial.model.identity,
         "engine": trial.model.engine.value,
         "quantization": trial.model.quantization,
         "context_tokens": block.context_tokens,

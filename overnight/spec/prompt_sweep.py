@@ -20,6 +20,7 @@ from pydantic import (
 from overnight.records import Condition
 from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
+from overnight.spec.engine_openai import OpenAISettings
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
 from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
 from overnight.spec.prompt_set import PromptSet
@@ -205,6 +206,9 @@ class EngineSettings(Spec):
         "null: true without a GPU, where that can be had",
     )
     startup_timeout_s: float = Field(default=300, gt=0)
+    openai: OpenAISettings = Field(
+        default=OpenAISettings(), description="for models that are served elsewhere"
+    )
 
 
 class Execution(Spec):
