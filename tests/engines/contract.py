@@ -61,7 +61,7 @@ def takes_part(name: str) -> Callable[[Holding], Holding]:
 def llama_cpp(weights: Path, folder: Path) -> Iterator[Subject]:
     from overnight.engines.llama_cpp import LlamaCppEngine
 
-    with _llama_cpp_host(weights, folder) as host:
+    with llama_cpp_host(weights, folder) as host:
         yield Subject(
             connect=lambda: LlamaCppEngine(host.state_path, timeout_s=120, startup_timeout_s=60),
             kill=lambda: os.kill(host.state.pid, signal.SIGKILL),
@@ -75,7 +75,7 @@ def openai_compatible(weights: Path, folder: Path) -> Iterator[Subject]:
     from overnight.engines.openai.holder import ServedElsewhere
     from overnight.spec.engine_openai import OpenAISettings
 
-    with _llama_cpp_host(weights, folder / "server") as server, pytest.MonkeyPatch.context() as environment:
+    with llama_cpp_host(weights, folder / "server") as server, pytest.MonkeyPatch.context() as environment:
         environment.setenv("CONTRACT_KEY", server.state.token)
         model = served_model(f"{server.state.url}/v1", str(weights), api_key_env="CONTRACT_KEY")
         with ServedElsewhere(model, folder, slots=2, startup_timeout_s=60) as holder:
@@ -108,7 +108,7 @@ def served_model(base_url: str, served_name: str, *, dialect: str = "llama_serve
 
 
 @contextlib.contextmanager
-def _llama_cpp_host(weights: Path, folder: Path) -> Iterator[EngineHost]:
+def llama_cpp_host(weights: Path, folder: Path) -> Iterator[EngineHost]:
     settings = HostSettings(
         module="overnight.engines.llama_cpp_host",
         model_path=weights,
