@@ -210,7 +210,7 @@ def _fingerprint(model: ModelSpec, cell: _Cell, experiment: PromptSweepExperimen
         {
             "version": FINGERPRINT_VERSION,
             "engine": model.engine.value,
-            "model": model.identity,
+            "model": model.weights_identity,
             "prompts": cell.prompt_set.identity(),
             "template": template_digest(),
             "temps": [repr(float(t)) for t in cell.temps],

@@ -50,10 +50,10 @@ def open_cache(
 ) -> RequestCache | None:
     """Return the cache of a block's answers; None where none is wanted, or none may be kept."""
     settings = answer_identity(block.model, execution.engine)
-    if not execution.request_cache or settings is None or block.model.identity is None:
+    if not execution.request_cache or settings is None or block.model.weights_identity is None:
         return None
     return RequestCache(
-        block.model.identity,
+        block.model.weights_identity,
         settings,
         run_id=folder.run_id,
         not_of_the_answer=row_fields(trial, block),
@@ -64,7 +64,7 @@ def row_fields(trial: Trial, block: ModelBlock) -> dict[str, object]:
     """Return what stands on every row of a trial beside the request and its answer."""
     return {
         "model": trial.model.name,
-        "model_digest": trial.model.identity,
+        "model_digest": trial.model.weights_identity,
         "engine": trial.model.engine.value,
         "quantization": trial.model.quantization,
         "context_tokens": block.context_tokens,

@@ -109,8 +109,8 @@ class ModelSpec(Spec):
         return self
 
     @property
-    def identity(self) -> str | None:
-        """What stands for the model in fingerprints and caches.
+    def weights_identity(self) -> str | None:
+        """What stands for the weights in fingerprints and caches.
 
         The digest of its weights; where a server shows none (docs/decisions/0008), ``served-`` and the digest of the
         server's address, the model's name there and the dialect; None where nothing is known yet.

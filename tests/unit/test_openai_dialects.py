@@ -155,7 +155,7 @@ def test_a_served_model_is_the_same_from_its_effective_configuration(make_spec: 
 def test_a_served_model_has_an_identity_and_no_digest() -> None:
     model = with_digest(ModelSpec(**SERVED))
     assert model.sha256 is None
-    assert model.identity.startswith("served-")  # so that nobody takes it for the digest of weights
+    assert model.weights_identity.startswith("served-")  # so that nobody takes it for the digest of weights
 
 
 def test_answers_of_a_served_model_are_kept_only_where_somebody_asks_for_it() -> None:
