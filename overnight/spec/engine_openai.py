@@ -75,7 +75,7 @@ class OpenAISettings(Spec):
     """How a served model is asked; none of it is part of a result's identity."""
 
     attempts: PositiveInt = Field(
-        default=6, le=50, description="tries of one request where the server is busy, slow or failing"
+        default=10, le=50, description="tries of one request where the server is busy, slow or failing"
     )
     patience_s: PositiveFloat = Field(
         default=900, description="the longest that one request is tried and waited for, in all"

@@ -11,6 +11,7 @@ import pytest
 from contract import llama_cpp_host, question, served_model
 from misbehaving_proxy import Proxy, alter, answer, drop, hang, refuse_logprobs
 
+from overnight.engines.dispatch import DispatchPolicy, dispatch
 from overnight.engines.openai.client import OpenAIEngine
 from overnight.engines.openai.holder import ServedElsewhere
 from overnight.errors import (
@@ -25,6 +26,7 @@ from overnight.errors import (
 )
 from overnight.records import FinishReason
 from overnight.spec.engine_openai import OpenAISettings
+from overnight.store.journal import Journal, read_rows
 
 KEY = "TEST_OPENAI_KEY"
 BUSY = {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}
@@ -74,13 +76,17 @@ def make(proxy, weights, tmp_path):
 
 
 def _ask(engine, *requests):
-    async def ask():
-        try:
-            return await asyncio.gather(*(engine.complete(request) for request in requests))
-        finally:
-            await engine.close()
+    async def gather():
+        return await asyncio.gather(*(engine.complete(request) for request in requests))
 
-    return asyncio.run(ask())
+    return asyncio.run(_closing(engine, gather()))
+
+
+async def _closing(engine, doing):
+    try:
+        return await doing
+    finally:
+        await engine.close()
 
 
 QUICK = question(max_new_tokens=1)
@@ -102,9 +108,9 @@ def test_what_is_sent_is_the_request_in_the_dialect_of_the_server(make, proxy, w
 
 @pytest.mark.parametrize("as_a_date", [False, True])
 def test_a_busy_server_is_left_alone_by_all_for_as_long_as_it_says(make, proxy, as_a_date) -> None:
-    # A date has whole seconds, so one that is 2 s ahead asks for more than 1 s.
-    text = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True) if as_a_date else "1"
     engine = make(concurrency=2)
+    # A date has whole seconds, and it takes a moment until it is read: 3 s ahead asks for more than 1.
+    text = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True) if as_a_date else "1"
     proxy.tricks.append(answer(429, BUSY, Retry_After=text))
     completions = _ask(engine, *(question(f"Say {n}.", max_new_tokens=1) for n in range(4)))
     assert len(completions) == 4
@@ -351,6 +357,44 @@ def test_an_account_without_credit_ends_it_at_once(make, proxy, status, error) -
     assert len(proxy.asked) == 1
 
 
+def test_an_account_that_runs_dry_stops_the_trial_and_keeps_its_answers(make, proxy, tmp_path) -> None:
+    # Otherwise every item that is left would be asked three times and become an error.
+    proxy.tricks.extend([answer(200, _answered("one")), answer(200, _answered("two"))])
+    proxy.always = answer(402, {"error": {"message": "Payment required"}})
+    requests = [question(f"Say {n}.", custom_id=f"d|{n}|control|0.0|0|closed") for n in range(20)]
+    engine = make()
+    with Journal(tmp_path / "generations.jsonl") as journal:
+        sending = dispatch(
+            requests,
+            engine,
+            journal,
+            policy=DispatchPolicy(concurrency=2, attempts_per_item=3, max_engine_restarts=3),
+            row_fields={"model_digest": "served-0"},
+            should_stop=lambda: False,
+            on_answered=lambda rows: None,
+        )
+        with pytest.raises(EngineRefused):
+            asyncio.run(_closing(engine, sending))
+    assert [row["text"] for row in read_rows(tmp_path / "generations.jsonl")] == ["one", "two"]
+    assert len(proxy.asked) <= 4
+
+
+def _answered(text: str) -> dict:
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop", "index": 0}
+    return {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+
+
+def test_what_a_service_leaves_out_is_none_and_never_zero(make, proxy) -> None:
+    proxy.always = answer(200, {"choices": _answered("yes")["choices"], "usage": None})
+    (completion,) = _ask(make(), QUICK)
+    assert (completion.text, completion.prompt_tokens, completion.cached_tokens) == ("yes", None, None)
+    assert (completion.completion_tokens, completion.token_logprobs, completion.prefill_s) == (
+        None,
+        None,
+        None,
+    )
+
+
 def test_a_model_that_went_away_is_said_with_those_that_are_there(make, proxy, weights) -> None:
     proxy.always = answer(
         404, {"error": {"message": "The model `m` does not exist", "code": "model_not_found"}}
@@ -379,7 +423,7 @@ def test_a_server_that_does_not_come_back_has_crashed(make, proxy) -> None:
     engine = make(startup_timeout_s=0.5)
     proxy.__exit__()
     with pytest.raises(EngineCrashed, match=r"did not answer within 0\.5 s"):
-        asyncio.run(engine.recover())
+        asyncio.run(_closing(engine, engine.recover()))
     proxy.__enter__()
 
 

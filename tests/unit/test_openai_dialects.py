@@ -117,6 +117,11 @@ def test_a_top_k_that_changes_nothing_is_no_error(make_spec: Maker) -> None:
         expand_trials(make_spec(defaults={"model": served(dialect="openai"), **settings}))
 
 
+def test_a_top_k_that_is_too_high_is_lowered_only_where_nothing_is_sampled(make_spec: Maker) -> None:
+    expand_trials(make_spec(defaults={"model": served(dialect="fireworks"), "top_k": 200, "temps": [0.0]}))
+    assert sent(Dialect.FIREWORKS, temperature=0.0, top_k=200)["top_k"] == 100
+
+
 def fingerprint(make_spec: Maker, model: dict[str, Any]) -> str:
     (trial,) = expand_trials(make_spec(defaults={"model": model}))
     return trial.fingerprint

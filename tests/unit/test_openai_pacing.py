@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overnight.engines.openai.pacing import Gate, Pace, back_off_s, retry_after_s
+from overnight.errors import RateLimited
 
 
 def test_as_many_go_at_once_as_are_allowed() -> None:
@@ -114,6 +116,34 @@ def test_a_cancelled_request_gives_its_turn_back() -> None:
         return (await asyncio.gather(*waiting[1:]))[0]
 
     assert asyncio.run(asyncio.wait_for(cancel(), 5)) == "went"
+
+
+def test_a_pause_is_waited_out_for_as_long_as_there_is_patience() -> None:
+    async def enter(patience_s: float) -> float:
+        gate = Gate(Pace(most=1))
+        gate.refused(started=0, wait_s=0.05)
+        began = time.monotonic()
+        async with gate.turn(patience_s):
+            return time.monotonic() - began
+
+    assert asyncio.run(enter(5)) >= 0.04
+    with pytest.raises(RateLimited, match="patience_s"):
+        asyncio.run(enter(0.01))
+
+
+def test_a_turn_among_others_takes_no_patience() -> None:
+    # Whoever waits behind others, or for the next start of the minute, waits for us and not for the server.
+    async def queue() -> int:
+        gate = Gate(Pace(most=1, per_minute=1200))
+
+        async def go() -> int:
+            async with gate.turn(patience_s=0):
+                await asyncio.sleep(0.01)
+                return 1
+
+        return sum(await asyncio.gather(*(go() for _ in range(4))))
+
+    assert asyncio.run(queue()) == 4
 
 
 @given(st.integers(1, 1000), st.integers(0, 2**32))

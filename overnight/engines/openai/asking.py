@@ -15,7 +15,9 @@ def sampling_fields(facts: Facts, request: Request, *, with_logprobs: bool) -> d
         "seed": request.seed,
     }
     if facts.no_top_k is not None:
-        fields["top_k"] = request.top_k or facts.no_top_k
+        # Cut off at temperature 0 alone, where it changes nothing: elsewhere the plan refuses what is too high.
+        highest = facts.highest_top_k or request.top_k
+        fields["top_k"] = min(request.top_k, highest) or facts.no_top_k
     if request.stop:
         fields["stop"] = list(request.stop)
     if with_logprobs and request.logprobs and facts.gives_logprobs:

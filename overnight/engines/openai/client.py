@@ -91,6 +91,8 @@ class OpenAIEngine:
             EngineRefused: the key or the account is not accepted; asking again changes nothing.
             ModelNotFound: it is not served there any more.
         """
+        if request.logprobs and not self._facts.gives_logprobs:
+            self._note_no_logprobs(f"dialect {self._endpoint.dialect.value} has none")
         counted = await self._require_room(request)
         body, sent, latency_s = await self._answer(request)
         with_logprobs = request.logprobs and self._gives_logprobs
@@ -143,12 +145,13 @@ class OpenAIEngine:
 
     async def _answer(self, request: Request) -> tuple[Mapping[str, Any], dict[str, Any], float]:
         """Return the body of an answer, what was sent for it, and the seconds that it took, waiting left out."""
-        began = time.monotonic()
-        attempt = 0
+        began: float | None = None  # when it was first sent
+        attempt, tried_s = 0, 0.0
         while True:
             sent = sampling_fields(self._facts, request, with_logprobs=self._gives_logprobs)
             body = {"model": self._model.served_name, "messages": list(request.messages), **sent}
-            async with self._gate.turn() as started:
+            async with self._gate.turn(max(0.0, self._settings.patience_s - tried_s)) as started:
+                began = began or started
                 posted = time.perf_counter()
                 found = await self._send("POST", f"{self._endpoint.base_url}/chat/completions", body)
                 latency_s = time.perf_counter() - posted
@@ -162,7 +165,8 @@ class OpenAIEngine:
                 wait_s = self._wait_s(found, attempt)
                 if found.slows_down:
                     self._gate.refused(started=started, wait_s=wait_s)
-            await self._require_patience(found, attempt, began, wait_s)
+            tried_s = time.monotonic() - began
+            await self._require_patience(found, attempt, tried_s, wait_s)
             if not found.slows_down:
                 await asyncio.sleep(wait_s)
 
@@ -170,12 +174,11 @@ class OpenAIEngine:
         own = back_off_s(attempt, self._random, first_s=self._first_wait_s)
         return own if problem.wait_s is None else problem.wait_s
 
-    async def _require_patience(self, problem: Problem, attempt: int, began: float, wait_s: float) -> None:
+    async def _require_patience(self, problem: Problem, attempt: int, tried_s: float, wait_s: float) -> None:
         if problem.kind is ModelNotFound:
             raise await self._model_not_found(problem)
         if not problem.may_pass:
             raise problem.error()
-        tried_s = time.monotonic() - began
         if attempt >= self._settings.attempts:
             raise problem.error(
                 f"; tried {attempt} times in {tried_s:.0f} s (execution.engine.openai.attempts)"
@@ -217,7 +220,7 @@ class OpenAIEngine:
         body: dict[str, Any] = {"model": name, "messages": messages}
         if self._facts.template_path is not None:
             found = await self._send("POST", beside(self._endpoint, self._facts.template_path), body)
-            prompt = None if isinstance(found, Problem) else found.get("prompt")
+            prompt = found.get("prompt") if isinstance(found, dict) else None
             body = {"model": name, "content": prompt, "add_special": True, "parse_special": True}
         url = beside(self._endpoint, self._facts.tokenize_path or "")
         found = await self._send("POST", url, body)
@@ -237,7 +240,7 @@ class OpenAIEngine:
         return await self._send("GET", f"{self._endpoint.base_url}{path}")
 
     async def _send(self, method: str, url: str, body: dict[str, Any] | None = None) -> Any:
-        """Return the JSON mapping that a server answers, or the problem with it; nothing is tried again here."""
+        """Return the JSON that a server answers, or the problem with it; nothing is tried again here."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._http().request(method, url, json=body)
@@ -259,9 +262,9 @@ class OpenAIEngine:
             value = response.json()
         except ValueError:
             value = None
-        if not isinstance(value, dict):
+        if not isinstance(value, dict | list):
             return Problem(kind=BadResponse, message=f"not a JSON object: {text[:200]!r}", may_pass=True)
-        return error_in(value) or value
+        return (error_in(value) or value) if isinstance(value, dict) else value
 
     def _connected(self) -> EngineState:
         if self._state is None:

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from overnight.errors import RateLimited
+
 
 class Pace:
     """The rule alone: no clock and no waiting of its own; times are seconds of any one clock."""
@@ -42,6 +44,10 @@ class Pace:
         if self._under_way >= self.allowed:
             return None
         return max(0.0, self._paused_until - now, self._next_start - now)
+
+    def pause_s(self, now: float) -> float:
+        """Return for how many seconds more the server wants to be left alone."""
+        return max(0.0, self._paused_until - now)
 
     def start(self, now: float) -> None:
         """Count a request that goes now."""
@@ -73,22 +79,39 @@ class Gate:
         self._changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[float]:
-        """Wait until a request may go; yield the time at which it went."""
-        while True:
-            changed, now = self._changed, self._clock()
-            wait_s = self.pace.wait_s(now)
-            if wait_s == 0:
-                break
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await changed.wait()
+    async def turn(self, patience_s: float = float("inf")) -> AsyncIterator[float]:
+        """Wait until a request may go; yield the time at which it went.
+
+        Args:
+            patience_s: how long a pause that the server asked for is waited out; a turn among others always is.
+
+        Raises:
+            RateLimited: the pause is longer.
+        """
+        now = await self._enter(patience_s)
         self.pace.start(now)
         try:
             yield now
         finally:
             self.pace.end()
             self._wake()
+
+    async def _enter(self, patience_s: float) -> float:
+        deadline = self._clock() + patience_s
+        while True:
+            changed, now = self._changed, self._clock()
+            wait_s = self.pace.wait_s(now)
+            if wait_s == 0:
+                return now
+            pause_s = self.pace.pause_s(now)
+            if pause_s > 0 and now >= deadline:
+                raise RateLimited(
+                    f"the server wants to be left alone for {pause_s:.0f} s more, after {patience_s:.0f} s of waiting "
+                    "(execution.engine.openai.patience_s)"
+                )
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(wait_s, deadline - now) if pause_s and wait_s else wait_s):
+                    await changed.wait()
 
     def answered(self) -> None:
         """Note an answer."""
