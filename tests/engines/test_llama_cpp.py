@@ -1,4 +1,4 @@
-"""The embedded engine, with the real model: what it promises beyond the contract, and that it is gone when it should be."""
+"""The embedded engine, with the real model: what it promises beyond the contract, and that it is gone at its end."""
 
 import asyncio
 import dataclasses

@@ -165,7 +165,7 @@ def test_a_server_that_is_away_for_longer_is_unavailable(make, proxy) -> None:
 def test_silence_is_cut_off_and_tried_again(make, proxy) -> None:
     engine = make(timeout_s=10)
     _ask(engine, QUICK)  # warm, so that the time-out below measures the silence alone
-    engine._timeout_s = 1.0
+    engine._connection._timeout_s = 1.0
     proxy.tricks.append(hang(2))
     (completion,) = _ask(engine, QUICK)
     assert completion.completion_tokens == 1

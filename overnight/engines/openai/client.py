@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from overnight.engines.openai.access import beside, client_settings, read_key
 from overnight.engines.openai.asking import sampling_fields
+from overnight.engines.openai.connection import Connection
 from overnight.engines.openai.dialects import FACTS
 from overnight.engines.openai.pacing import Gate, Pace, back_off_s
-from overnight.engines.openai.problems import OK, Problem, error_in, judge, without_key
+from overnight.engines.openai.problems import Problem
 from overnight.engines.openai.replies import counted_tokens, not_served, read_completion, served_models
 from overnight.engines.protocol import Completion
 from overnight.engines.state import EngineState, read_state
@@ -72,15 +70,13 @@ class OpenAIEngine:
         self._model = model
         self._facts = FACTS[self._endpoint.dialect]
         self._settings = settings
-        self._timeout_s = timeout_s
         self._startup_timeout_s = startup_timeout_s
         self._first_wait_s = first_wait_s
         self._random = random_numbers or random.Random()  # noqa: S311 - jitter is no secret
         self.pace = Pace(most=concurrency, per_minute=settings.requests_per_minute)
         self._gate = Gate(self.pace)
+        self._connection = Connection(self._endpoint, model.name, timeout_s=timeout_s)
         self._state: EngineState | None = None
-        self._client: httpx.AsyncClient | None = None
-        self._key: str | None = None
         self._counts_tokens = self._facts.tokenize_path is not None
 
     async def complete(self, request: Request) -> Completion:
@@ -112,7 +108,7 @@ class OpenAIEngine:
         deadline = time.monotonic() + self._startup_timeout_s
         look_s = 0.1
         while True:
-            found = await self._get("/models")
+            found = await self._connection.send("GET", "/models")
             if not isinstance(found, Problem):
                 return
             if found.kind is EngineRefused:
@@ -126,9 +122,8 @@ class OpenAIEngine:
 
     async def close(self) -> None:
         """Give connections back."""
-        client, self._client, self._state = self._client, None, None
-        if client is not None:
-            await client.aclose()
+        self._state = None
+        await self._connection.close()
 
     @property
     def _gives_logprobs(self) -> bool:
@@ -153,7 +148,7 @@ class OpenAIEngine:
             async with self._gate.turn(max(0.0, self._settings.patience_s - tried_s)) as started:
                 began = began or started
                 posted = time.perf_counter()
-                found = await self._send("POST", f"{self._endpoint.base_url}/chat/completions", body)
+                found = await self._connection.send("POST", "/chat/completions", body)
                 latency_s = time.perf_counter() - posted
                 if not isinstance(found, Problem):
                     self._gate.answered()
@@ -190,7 +185,7 @@ class OpenAIEngine:
             )
 
     async def _model_not_found(self, problem: Problem) -> EngineError:
-        listed = await self._get("/models")
+        listed = await self._connection.send("GET", "/models")
         if isinstance(listed, Problem):
             return problem.error()
         names = list(served_models(listed))
@@ -219,52 +214,22 @@ class OpenAIEngine:
         name, messages = self._model.served_name, list(request.messages)
         body: dict[str, Any] = {"model": name, "messages": messages}
         if self._facts.template_path is not None:
-            found = await self._send("POST", beside(self._endpoint, self._facts.template_path), body)
+            found = await self._connection.send_beside(self._facts.template_path, body)
             prompt = found.get("prompt") if isinstance(found, dict) else None
             body = {"model": name, "content": prompt, "add_special": True, "parse_special": True}
-        url = beside(self._endpoint, self._facts.tokenize_path or "")
-        found = await self._send("POST", url, body)
+        path = self._facts.tokenize_path or ""
+        found = await self._connection.send_beside(path, body)
         counted = None if isinstance(found, Problem) else counted_tokens(found)
         if counted is None:
             if isinstance(found, Problem) and found.kind is EngineUnavailable:
                 raise found.error()
             self._counts_tokens = False
             _LOG.warning(
-                "%s: %s does not count tokens; a prompt that is too long is found by the server alone",
+                "%s: %s of its server does not count tokens; a prompt that is too long is found by the server alone",
                 self._model.name,
-                url,
+                path,
             )
         return counted
-
-    async def _get(self, path: str) -> Any:
-        return await self._send("GET", f"{self._endpoint.base_url}{path}")
-
-    async def _send(self, method: str, url: str, body: dict[str, Any] | None = None) -> Any:
-        """Return the JSON that a server answers, or the problem with it; nothing is tried again here."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await self._http().request(method, url, json=body)
-        except (httpx.TimeoutException, TimeoutError):
-            return Problem(
-                kind=BadResponse,
-                message=f"no answer within {self._timeout_s:g} s (execution.request_timeout_s)",
-                may_pass=True,
-            )
-        except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: closed by recover() meanwhile
-            return Problem(
-                kind=EngineUnavailable,
-                message=f"{self._endpoint.base_url} cannot be reached ({type(error).__name__})",
-            )
-        text = without_key(response.text, self._key)
-        if response.status_code != OK:
-            return judge(response.status_code, response.headers, text, key_from=self._endpoint.api_key_env)
-        try:
-            value = response.json()
-        except ValueError:
-            value = None
-        if not isinstance(value, dict | list):
-            return Problem(kind=BadResponse, message=f"not a JSON object: {text[:200]!r}", may_pass=True)
-        return (error_in(value) or value) if isinstance(value, dict) else value
 
     def _connected(self) -> EngineState:
         if self._state is None:
@@ -273,9 +238,3 @@ class OpenAIEngine:
                 raise EngineUnavailable(f"the engine is {state.status}")
             self._state = state
         return self._state
-
-    def _http(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._key = read_key(self._endpoint, self._model.name)
-            self._client = httpx.AsyncClient(**client_settings(self._endpoint, self._key, self._timeout_s))
-        return self._client
