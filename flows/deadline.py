@@ -14,9 +14,11 @@ from overnight.planning.rounds import share_of_time
 from overnight.runs.ending import fail_trials, stop_trials
 from overnight.runs.generating import count_draws
 from overnight.runs.reusing import reuse_in_block
+from overnight.runs.stepping import on_its_rung
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.run_options import RunOptions
 from overnight.store.run_folder import RunFolder
+from tasks.ladder import n_rungs_below
 from tasks.trials import ask_in_rounds
 
 _SHORTEST_TURN = timedelta(seconds=30)  # loading a model again for less is not worth it
@@ -34,7 +36,7 @@ def trials_until(
         StopRequested: somebody asked the run to stop.
     """
     for block in plan.blocks:
-        reuse_in_block(folder, plan, block, spec.execution)
+        reuse_in_block(folder, plan, on_its_rung(folder, block), spec.execution)
     states: dict[str, State] = {}
     is_first_turn = True
     while (waiting := _unfinished(folder, plan, states)) and (
@@ -68,7 +70,8 @@ def _ask(
     get_run_logger().info("%s is asked until %s", block.model.name, f"{until.astimezone():%H:%M:%S}")
     try:
         with served(folder, block, spec.execution):
-            ask_in_rounds(folder.path, block.model.name, until, skip_build=skip_build)
+            ask = ask_in_rounds.with_options(retries=n_rungs_below(folder, block))
+            ask(folder.path, block.model.name, until, skip_build=skip_build)
     except StopRequested as stop:
         stop_trials(folder, plan, block.trials, stop)
         raise

@@ -18,6 +18,7 @@ from overnight.runs.ending import begin_run, end_run, fail_trials, scored_trials
 from overnight.runs.opening import frozen_items, load_plan, opened_run
 from overnight.runs.resolving import resolve
 from overnight.runs.reusing import reuse_in_block
+from overnight.runs.stepping import on_its_rung
 from overnight.runs.trials import needs_engine
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.model import EngineKind
@@ -110,7 +111,7 @@ def model_block(
 ) -> dict[str, State]:
     """Run the trials of one model on one load of it, or on none where every answer is known; return their states."""
     if run.steps.asks:
-        reuse_in_block(folder, plan, block, spec.execution)
+        reuse_in_block(folder, plan, on_its_rung(folder, block), spec.execution)
     is_model_needed = (
         run.steps.asks
         and block.model.engine is not EngineKind.DRY_RUN

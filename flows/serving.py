@@ -5,13 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from overnight.engines.holding import hold
+from overnight.engines.holding import Holder, hold
+from overnight.engines.ladder_holder import LadderHolder
+from overnight.planning.ladder import Rung
 from overnight.planning.plan import ModelBlock
 from overnight.runs.ending import end_block
+from overnight.runs.sampling import sampled
+from overnight.runs.stepping import on_its_rung
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Execution
 from overnight.store.run_folder import RunFolder
-from tasks.preparation import fetch_weights, load_model
+from tasks.ladder import is_out_of_memory, load_model, on_ladder
+from tasks.preparation import fetch_weights
 
 
 @contextlib.contextmanager
@@ -24,13 +29,21 @@ def served(folder: RunFolder, block: ModelBlock, execution: Execution) -> Iterat
     if block.model.engine is EngineKind.DRY_RUN:
         yield
         return
-    weights = None
-    if block.model.engine.has_weights_here:
-        # The task returns a state that holds the path, so that the UI shows whether it was cached.
-        weights = cast("Path", fetch_weights(block.model, return_state=True).result())
-    with hold(block.model, weights, block.context_tokens, execution, folder.engines) as holder:
-        load_model(block.model.name, holder)
+
+    def make(rung: Rung) -> Holder:
+        weights = None
+        if rung.model.engine.has_weights_here:
+            # The task returns a state that holds the path, so that the UI shows whether it was cached.
+            weights = cast("Path", fetch_weights(rung.model, return_state=True).result())
+        return hold(rung.model, weights, rung.context_tokens, rung.carried_out(execution), folder.engines)
+
+    block = on_its_rung(folder, block)
+    holder = LadderHolder(block.ladder, block.rung, make)
+    with sampled(folder, block, execution), on_ladder(folder, block, holder):
         try:
+            load_model.with_options(
+                retries=holder.n_below, retry_delay_seconds=0, retry_condition_fn=is_out_of_memory
+            )(folder, block, holder)
             yield
         finally:
             end_block(folder, block, holder.state)

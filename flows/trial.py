@@ -13,6 +13,7 @@ from overnight.runs.generating import count_draws
 from overnight.runs.trials import begin_trial, end_trial, is_finished
 from overnight.spec.steps import Step, StepRange
 from overnight.store.manifest import TrialState
+from tasks.ladder import n_rungs_below
 from tasks.trials import TrialWork, build, generate_draws, parse, score, sum_costs
 
 
@@ -59,7 +60,8 @@ def _ask(work: TrialWork, steps: StepRange, *, skip_build: bool) -> None:
     if steps.has(Step.BUILD) and not skip_build:
         build(work)
     if steps.asks:
-        generate_draws(work)
+        # A retry is a step down: there are as many as there are rungs.
+        generate_draws.with_options(retries=n_rungs_below(work.folder, work.planned_block))(work)
 
 
 def _was_cut(work: TrialWork, steps: StepRange) -> bool:

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from overnight.datasets.freezing import prepare_items
-from overnight.engines.holding import Holder
 from overnight.engines.sources import fetch
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepExperiment
@@ -38,17 +37,4 @@ def fetch_weights(model: ModelSpec) -> "State[Path]":
         name="Cached" if weights.was_cached else "Completed",
         message=f"{weights.path.name} {'found' if weights.was_cached else 'downloaded'}, sha256 {weights.sha256[:12]}",
         data=weights.path,
-    )
-
-
-@task(name="load-model", task_run_name="load {name}", cache_policy=NO_CACHE, persist_result=False)
-def load_model(name: str, holder: Holder) -> None:
-    """Have a model loaded and wait until it answers; whoever made its holder gives the memory back."""
-    holder.start()
-    get_run_logger().info(
-        "%s serves after %.1f s: %d slots of %d tokens",
-        name,
-        holder.state.load_s,
-        holder.state.slots,
-        holder.state.context_tokens,
     )

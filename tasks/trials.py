@@ -7,8 +7,11 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from overnight.engines.holding import connect, host_settings
+from overnight.engines.host import HostSettings
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.building import build_requests
@@ -18,16 +21,20 @@ from overnight.runs.generating import Generated, generate, write_part_states
 from overnight.runs.measuring import begin_stretch, note_rate
 from overnight.runs.opening import load_plan, load_spec
 from overnight.runs.parsing import write_predictions
+from overnight.runs.sampling import Watch, watched
 from overnight.runs.scoring import write_scores
+from overnight.runs.stepping import begin_on_rung, on_its_rung
 from overnight.runs.trials import begin_trial, note_generated, note_interrupted
-from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.energy import EnergyMeter
+from tasks.ladder import is_out_of_memory, memory_watched, step_down_after_failure
 from tasks.progress import progress_artifact
 
-# NO_CACHE throughout: a trial is resumed from its own folder, whose journal knows every draw. No retries
-# either: a draw is retried where it failed, inside the dispatch, and an engine that died is restarted there.
+# NO_CACHE throughout: a trial is resumed from its own folder, whose journal knows every draw. A draw is retried where
+# it failed, inside the dispatch, and an engine that died is restarted there; a task is retried only where memory ran
+# out, once for each rung that is left.
 
 
 class TrialWork:
@@ -37,9 +44,16 @@ class TrialWork:
         self.folder = RunFolder(run_dir)
         self.spec: PromptSweepSpec = load_spec(self.folder)
         self.plan: Plan = load_plan(self.folder, self.spec)
-        self.block: ModelBlock = next(b for b in self.plan.blocks if any(t.slug == slug for t in b.trials))
-        self.trial: Trial = next(t for t in self.block.trials if t.slug == slug)
+        self.planned_block: ModelBlock = next(
+            b for b in self.plan.blocks if any(t.slug == slug for t in b.trials)
+        )
+        self.trial: Trial = next(t for t in self.planned_block.trials if t.slug == slug)
         self.tabled: Plan = self.plan  # what the tables hold; less than the plan after a deadline
+
+    @property
+    def block(self) -> ModelBlock:
+        """The trial's block, on the rung that it has come down to."""
+        return on_its_rung(self.folder, self.planned_block)
 
     def keep_answered(self) -> None:
         """Make tables of the items that are complete, as after a deadline."""
@@ -52,49 +66,82 @@ def build(work: TrialWork) -> int:
     return build_requests(work.folder, work.plan, work.trial)
 
 
-@task(name="generate", cache_policy=NO_CACHE, persist_result=False)
-def generate_draws(work: TrialWork) -> int:
-    """Ask for every draw that is not done yet; return how many requests were sent."""
-    return asyncio.run(_generate(work))
+@task(
+    name="generate",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retry_delay_seconds=0,
+    retry_condition_fn=is_out_of_memory,
+)
+def generate_draws(work: TrialWork) -> "int | State[int]":
+    """Ask for every draw that is not done yet; return how many requests were sent. On a retry, one rung lower."""
+    has_stepped = step_down_after_failure(work.folder, work.planned_block)
+    block = work.block
+    begin_on_rung(work.folder, work.plan, block, work.trial)
+    with memory_watched(work.folder, work.planned_block), watched(work.folder, block, work.trial):
+        n_sent = asyncio.run(_generate(work, block))
+    if has_stepped:
+        return Completed(name="SteppedDown", message=f"answered on {block.held.label}", data=n_sent)
+    return n_sent
 
 
-async def _generate(work: TrialWork) -> int:
+async def _generate(work: TrialWork, block: ModelBlock) -> int:
     execution = work.spec.execution
-    engine = connect(work.block.model, execution, work.folder.engines)
+    engine = connect(block.held.model, execution, work.folder.engines)
     slug = work.trial.slug
     stretch = begin_stretch(work.folder, slug)
     try:
         async with progress_artifact(slug):
-            generated = await generate(work.folder, work.plan, work.block, work.trial, engine, execution)
+            generated = await generate(work.folder, work.plan, block, work.trial, engine, execution)
     except BaseException:
         with contextlib.suppress(OSError):  # a full disk has its own error, which is on its way
             note_interrupted(work.folder, slug, *stretch.so_far())
         raise
-    note_generated(work.folder, work.block, slug, generated, stretch.so_far()[1])
-    settings = host_settings(work.block.model, Path(), work.block.context_tokens, execution)
-    note_rate(work.folder, work.plan, work.block, work.trial, stretch, settings, generated.inference_s)
+    note_generated(work.folder, block, slug, generated, stretch.so_far()[1])
+    settings = _settings(block, execution)
+    note_rate(work.folder, work.plan, block, work.trial, stretch, settings, generated.inference_s)
     return generated.n_sent
 
 
-@task(name="ask-in-rounds", task_run_name="ask {model}", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="ask-in-rounds",
+    task_run_name="ask {model}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retry_delay_seconds=0,
+    retry_condition_fn=is_out_of_memory,
+)
 def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: bool) -> None:
-    """Ask all trials of a model, a slice of each in turn, until there is no time left."""
+    """Ask all trials of a model, a slice of each in turn, until there is no time left; on a retry, one rung lower."""
     folder = RunFolder(run_dir)
     spec = load_spec(folder)
     plan = load_plan(folder, spec)
-    block = next(b for b in plan.blocks if b.model.name == model)
-    for trial in block.trials:
+    planned = next(b for b in plan.blocks if b.model.name == model)
+    for trial in planned.trials:
         begin_trial(folder, trial.slug)
         if not skip_build:
             build_requests(folder, plan, trial)
-    engine = connect(block.model, spec.execution, folder.engines)
+    step_down_after_failure(folder, planned)
+    block = on_its_rung(folder, planned)
+    for trial in block.trials:
+        begin_on_rung(folder, plan, block, trial)
+    with memory_watched(folder, planned):
+        _ask_in_rounds(folder, spec, plan, block, until)
+
+
+def _ask_in_rounds(
+    folder: RunFolder, spec: PromptSweepSpec, plan: Plan, block: ModelBlock, until: datetime
+) -> None:
+    engine = connect(block.held.model, spec.execution, folder.engines)
     meter = EnergyMeter()
+    watch = Watch(folder, block)
     stretches = {trial.slug: begin_stretch(folder, trial.slug) for trial in block.trials}
     inference_s = dict.fromkeys(stretches, 0.0)
 
     def note(trial: Trial, generated: Generated) -> None:
         inference_s[trial.slug] += generated.inference_s
         note_generated(folder, block, trial.slug, generated, meter.since_last())
+        watch.was_of(trial)
 
     try:
         asyncio.run(
@@ -103,9 +150,15 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
     finally:
         for trial in block.trials:
             write_part_states(folder, plan, trial)
-    settings = host_settings(block.model, Path(), block.context_tokens, spec.execution)
+        watch.end()
+    settings = _settings(block, spec.execution)
     for trial in block.trials:
         note_rate(folder, plan, block, trial, stretches[trial.slug], settings, inference_s[trial.slug])
+
+
+def _settings(block: ModelBlock, execution: Execution) -> HostSettings:
+    rung = block.held
+    return host_settings(rung.model, Path(), rung.context_tokens, rung.carried_out(execution))
 
 
 @task(name="parse", cache_policy=NO_CACHE, persist_result=False)
@@ -130,6 +183,6 @@ def sum_costs(work: TrialWork) -> None:
         work.folder.trial(work.trial.slug),
         work.spec.execution.pricing,
         record.timings.inference_s,
-        model=work.trial.model.name,
+        model=str((record.effective or record.requested)["model"]),
         energy=record.energy,
     )

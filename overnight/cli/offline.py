@@ -186,3 +186,26 @@ def stats(
     show_statistics(
         per_item_csv, out_path, metric=metric, resamples=resamples, confidence=confidence, seed=seed
     )
+
+
+@app.command()
+def doctor(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="A run's id or folder; without one, this machine is examined."),
+    ] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Of the machine: ask the Hugging Face hub as well.")
+    ] = False,
+    experiments_dir: ExperimentsDir = EXPERIMENTS,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a run, by measured values, and which setting to change; or examine this machine."""
+    if run is not None:
+        from overnight.cli.doctoring import examine_run  # noqa: PLC0415
+
+        examine_run(run, experiments_dir, as_json=as_json)
+        return
+    from overnight.cli.doctoring_machine import examine_machine  # noqa: PLC0415
+
+    examine_machine(experiments_dir, is_online=online, as_json=as_json)

@@ -66,6 +66,11 @@ def hold(
             slots=execution.requests_at_once(model.engine),
             startup_timeout_s=execution.engine.startup_timeout_s,
         )
+    if model.engine is EngineKind.OLLAMA:
+        from overnight.engines.ollama.holder import OllamaHolder  # noqa: PLC0415 - only where it is used
+
+        slots = execution.requests_at_once(model.engine)
+        return OllamaHolder(model, execution.engine, context_tokens, slots, folder)
     settings = host_settings(model, weights or Path(), context_tokens, execution)
     return EngineHost(settings, folder, model.name)
 
@@ -82,6 +87,15 @@ def connect(model: ModelSpec, execution: Execution, folder: Path) -> Engine:
             concurrency=execution.requests_at_once(model.engine),
             timeout_s=execution.request_timeout_s,
             startup_timeout_s=execution.engine.startup_timeout_s,
+        )
+    if model.engine is EngineKind.OLLAMA:
+        from overnight.engines.ollama.client import OllamaEngine  # noqa: PLC0415 - only where it is used
+
+        return OllamaEngine(
+            folder / f"{model.name}.json",
+            model.source,
+            execution.engine,
+            timeout_s=execution.request_timeout_s,
         )
     return LlamaCppEngine(
         folder / f"{model.name}.json",
@@ -101,4 +115,5 @@ def host_settings(model: ModelSpec, weights: Path, context_tokens: int, executio
         threads=engine.threads or physical_cores(),
         options={"gpu_layers": engine.gpu_layers, "batch_invariant": engine.batch_invariant},
         startup_timeout_s=engine.startup_timeout_s,
+        memory_limit_bytes=engine.memory_limit_bytes,
     )

@@ -18,13 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from overnight.engines.deaths import MemoryWatch
 from overnight.engines.state import EngineState, write_state
 from overnight.errors import EngineCrashed, EngineError, OutOfMemory
 from overnight.processes import end_child, free_port
 
 _FAILED_LOADS_IN_A_ROW = 3
 _LOOK_S = 0.5
-_OUT_OF_MEMORY_SIGNS = ("failed to allocate", "out of memory", "cannot allocate memory", "std::bad_alloc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class HostSettings:
     threads: int
     options: Mapping[str, Any]  # what only this engine knows
     startup_timeout_s: float
+    memory_limit_bytes: int | None = None  # of the process's own memory
 
 
 class EngineHost:
@@ -60,6 +61,8 @@ class EngineHost:
             context_tokens=settings.context_tokens,
         )
         self._process: subprocess.Popen[str] | None = None
+        self._log_start = 0  # where the present process began to print
+        self._memory: MemoryWatch | None = None
         self._watcher: threading.Thread | None = None
         self._leaving = threading.Event()
 
@@ -98,6 +101,8 @@ class EngineHost:
     def _end(self) -> None:
         if self._process is not None:
             end_child(self._process)
+        if self._memory is not None:
+            self._memory.stop()
 
     def _publish(self, **changes: Any) -> None:
         self._state = replace(self._state, **changes)
@@ -112,8 +117,12 @@ class EngineHost:
         """
         self._publish(status="loading", url=None, pid=None)
         command = [sys.executable, "-m", self.settings.module]
+        if self._memory is not None:
+            self._memory.stop()
+        self._memory = MemoryWatch()
+        self._memory.start()
         with self.log_path.open("ab") as log:
-            log_start = log.tell()
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -135,7 +144,7 @@ class EngineHost:
         timer.cancel()
         if not line:
             code = process.wait()
-            raise self._load_error(code, log_start, timed_out=timed_out)
+            raise self._load_error(code, timed_out=timed_out)
         ready = json.loads(line)
         self._publish(
             status="serving",
@@ -153,19 +162,29 @@ class EngineHost:
             "slots": self.settings.slots,
             "context_tokens": self.settings.context_tokens,
             "threads": self.settings.threads,
+            "memory_limit_bytes": self.settings.memory_limit_bytes,
             **self.settings.options,
         }
 
-    def _load_error(self, code: int, log_start: int, *, timed_out: bool) -> EngineError:
+    def _said(self) -> str:
         with self.log_path.open("rb") as log:
-            log.seek(log_start)
-            said = log.read().decode("utf-8", "replace")
-        name = self.settings.model_path.name
-        if any(sign in said.lower() for sign in _OUT_OF_MEMORY_SIGNS):
-            return OutOfMemory(
-                f"{name} does not fit into memory with {self.settings.slots} slots of "
-                f"{self.settings.context_tokens} tokens; see {self.log_path}"
-            )
+            log.seek(self._log_start)
+            return log.read().decode("utf-8", "replace")
+
+    def _out_of_memory(self, code: int) -> OutOfMemory | None:
+        """Return the error of a process that is gone, if it went for want of memory."""
+        why = self._memory.why_out_of_memory(code, self._said()) if self._memory else None
+        if why is None:
+            return None
+        return OutOfMemory(
+            f"{self.settings.model_path.name} does not fit into memory with {self.settings.slots} slots of "
+            f"{self.settings.context_tokens} tokens: {why}; see {self.log_path}"
+        )
+
+    def _load_error(self, code: int, *, timed_out: bool) -> EngineError:
+        said, name = self._said(), self.settings.model_path.name
+        if not timed_out and (error := self._out_of_memory(code)):
+            return error
         if timed_out:
             return EngineCrashed(
                 f"{name} was not loaded within {self.settings.startup_timeout_s:g} s; "
@@ -183,6 +202,9 @@ class EngineHost:
             end_child(process)
             if self._leaving.is_set():
                 return
+            if error := self._out_of_memory(process.returncode):
+                self._fail(error)  # the same again would die the same death; a rung below may not
+                return
             for attempt in range(1, _FAILED_LOADS_IN_A_ROW + 1):
                 self._publish(restarts=self._state.restarts + 1)
                 try:
@@ -192,10 +214,13 @@ class EngineHost:
                     self._end()
                     if self._leaving.is_set():
                         return
-                    if attempt == _FAILED_LOADS_IN_A_ROW:
-                        self._publish(status="failed", error_kind=type(error).__name__, error=str(error))
+                    if attempt == _FAILED_LOADS_IN_A_ROW or isinstance(error, OutOfMemory):
+                        self._fail(error)
                         return
                     time.sleep(attempt)
+
+    def _fail(self, error: EngineError) -> None:
+        self._publish(status="failed", error_kind=type(error).__name__, error=str(error))
 
 
 def physical_cores() -> int:

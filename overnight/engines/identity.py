@@ -44,6 +44,8 @@ def answer_identity(model: ModelSpec, settings: EngineSettings) -> dict[str, Any
     """
     if model.engine is EngineKind.OPENAI_COMPATIBLE:
         return served_identity(model, settings.openai)
+    if model.engine is EngineKind.OLLAMA:
+        return _ollama_identity(settings)
     if model.engine is not EngineKind.LLAMA_CPP:
         return None
     devices = _gpu_names() if settings.gpu_layers else ()
@@ -78,6 +80,38 @@ def served_identity(model: ModelSpec, settings: OpenAISettings) -> dict[str, Any
         "dialect": model.endpoint.dialect.value,
         "samplers": dict(facts.neutral),
         "no_top_k": facts.no_top_k,
+    }
+
+
+def _ollama_identity(settings: EngineSettings) -> dict[str, Any] | None:
+    """Return what an Ollama server answers with, as far as it says; None where there is none to ask.
+
+    Of a server on another machine its address stands for its hardware.
+    """
+    from overnight.engines.ollama import asking  # noqa: PLC0415 - only where it is used
+    from overnight.engines.ollama.server import address, is_here, shown  # noqa: PLC0415
+    from overnight.engines.ollama.source import server_version  # noqa: PLC0415
+
+    found = server_version(settings.ollama)
+    if found is None:
+        return None
+    host = address(settings.ollama)
+    hardware = (
+        {
+            "gpus": list(_gpu_names()),
+            "cpu": list(_kernel_features()),
+            "system": f"{platform.system()} {platform.machine()}",
+        }
+        if is_here(host)
+        else {"server": shown(host)}
+    )
+    return {
+        "answer_version": ANSWER_VERSION,
+        "engine": EngineKind.OLLAMA.value,
+        "library": f"ollama {found}",
+        "samplers": asking.NEUTRAL,
+        "gpu_layers": settings.gpu_layers,
+        **hardware,
     }
 
 

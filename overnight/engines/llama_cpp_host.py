@@ -11,12 +11,15 @@ import sys
 import time
 from typing import Any
 
+from overnight.engines.limits import limit_memory
+
 _PREFIXES_MIB = 512
 
 
 def main() -> None:
     """Load, serve, and leave with the process that asked for it."""
     settings = json.loads(sys.stdin.readline())
+    limit_memory(settings["memory_limit_bytes"])
     started = time.monotonic()
     server = _serve(settings)
     ready = {"url": server.listening_address, "load_s": round(time.monotonic() - started, 3)}
@@ -44,6 +47,9 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.cache_prompt = True
     params.cache_ram_mib = _PREFIXES_MIB  # a prefix that one slot has evaluated serves the others
     params.warmup = True
+    # Under a limit the weights are read, not mapped from their file, and count as what they are.
+    if settings["memory_limit_bytes"] is not None:
+        params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.ui = False
     params.verbosity = 1
     params.fit_params = False  # what was asked for is what is loaded

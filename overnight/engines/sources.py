@@ -15,6 +15,7 @@ from filelock import FileLock
 from overnight.errors import ModelNotFound, StoreError, UsageError
 from overnight.ids import digest, file_digest
 from overnight.spec.model import EngineKind, ModelSpec
+from overnight.spec.prompt_sweep import EngineSettings
 from overnight.store.content_store import cache_folder
 from overnight.store.files import read_json, write_json
 
@@ -28,15 +29,23 @@ class Weights:
     was_cached: bool
 
 
-def with_digest(spec: ModelSpec) -> ModelSpec:
+def with_digest(spec: ModelSpec, settings: EngineSettings | None = None) -> ModelSpec:
     """Return the model with the digest of its weights filled in; downloads nothing.
 
+    Args:
+        spec: whose digest is wanted.
+        settings: where the server of a model is that lies on one; None is the usual place.
+
     Raises:
-        UsageError: the file is missing, is not a GGUF file or has another digest than the config says; or a
-            pypi source has no pinned digest.
+        UsageError: the file is missing, is not a GGUF file or has another digest than the config says; a
+            pypi source has no pinned digest; or a server is not there or does not have the model.
     """
     if spec.engine in (EngineKind.DRY_RUN, EngineKind.OPENAI_COMPATIBLE):
         return spec  # there are no weights, or nobody shows their digest (docs/decisions/0008)
+    if spec.engine is EngineKind.OLLAMA:
+        from overnight.engines.ollama import source  # noqa: PLC0415 - only where it is used
+
+        return source.with_server_digest(spec, (settings or EngineSettings()).ollama)
     if not spec.is_local_path:
         if spec.sha256 is None:
             raise UsageError(f"model {spec.name}: sha256: missing; pin the digest of {spec.source}")

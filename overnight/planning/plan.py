@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from overnight.errors import UndefinedMetricError
+from overnight.planning.ladder import Ladder, Rung, ladder
 from overnight.planning.parts import Part, split_parts
 from overnight.planning.trials import Trial, expand_trials, experiment_fingerprint
 from overnight.prompting.messages import messages
@@ -30,6 +31,13 @@ class ModelBlock:
     model: ModelSpec
     trials: tuple[Trial, ...]
     context_tokens: int  # of one request
+    ladder: Ladder  # of ways to hold the model
+    rung: int = 0  # the one that it is held on
+
+    @property
+    def held(self) -> Rung:
+        """How the model is held, and which model that is."""
+        return self.ladder.rungs[self.rung]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +82,7 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
     trials = expand_trials(spec)
     models = {trial.model.name: trial.model for trial in trials}
     blocks = tuple(
-        ModelBlock(
-            model=model,
-            trials=(own := tuple(trial for trial in trials if trial.model.name == name)),
-            context_tokens=_context_tokens(model, own, items, execution),
-        )
+        _block(model, [trial for trial in trials if trial.model.name == name], items, execution)
         for name, model in models.items()
     )
     requests = {
@@ -174,15 +178,24 @@ def plan_record(plan: Plan, predicted: dict[str, Any] | None = None) -> dict[str
     }
 
 
-def _context_tokens(
+def _block(
     model: ModelSpec, trials: Sequence[Trial], items: Sequence[Item], execution: Execution
-) -> int:
+) -> ModelBlock:
+    needed = _needed_tokens(model, trials, items)
+    context_tokens = execution.engine.context_tokens or needed
+    return ModelBlock(
+        model=model,
+        trials=tuple(trials),
+        context_tokens=context_tokens,
+        ladder=ladder(model, context_tokens, needed, execution),
+    )
+
+
+def _needed_tokens(model: ModelSpec, trials: Sequence[Trial], items: Sequence[Item]) -> int:
     """Return a context that holds the longest prompt with its answer, and no more than the model was made for.
 
     A token of prompt text is taken to be two bytes; the engine counts exactly before it sends.
     """
-    if execution.engine.context_tokens is not None:
-        return execution.engine.context_tokens
     answer = max(trial.token_limit(kind) for trial in trials for kind in {item.type for item in items})
     needed = _longest_prompt_bytes(trials, items) // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + answer
     rounded = -(-needed // _ROUND_CONTEXT_TO) * _ROUND_CONTEXT_TO

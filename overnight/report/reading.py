@@ -88,7 +88,8 @@ def read_run(folder: RunFolder) -> RunReport:
         trials=_with_questions(trials, items),
         notes=tuple(notes.values()),
         comparisons=compared,
-        telemetry=read_telemetry(folder.path / "telemetry"),
+        telemetry=read_telemetry(folder.telemetry),
+        machine=manifest.telemetry,
         estimate=manifest.estimate,
     )
 
@@ -178,6 +179,7 @@ def _read_trial(
         n_by_outcome=draws.n_by_outcome,
         missing=missing,
         analyses=_analyses(folder, missing),
+        telemetry=record.telemetry,
     )
 
 

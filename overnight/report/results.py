@@ -15,6 +15,7 @@ from overnight.report.comparisons import Cell
 from overnight.report.telemetry import Series
 from overnight.spec.model import EngineKind
 from overnight.store.manifest import BlockRecord, EstimateRecord, TrialCounts, TrialState
+from overnight.store.telemetry_record import RunTelemetry, TrialTelemetry
 
 TRUNCATED_TOO_OFTEN = 0.1
 
@@ -189,6 +190,7 @@ class TrialReport:
     n_by_outcome: Mapping[Outcome, int]
     missing: Mapping[str, str]  # table -> why it is not there
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by file; those that are there
+    telemetry: TrialTelemetry | None = None  # None: nothing was noted
 
     @property
     def model(self) -> str:
@@ -284,6 +286,7 @@ class RunReport:
     trials: tuple[TrialReport, ...]
     notes: tuple[str, ...]  # files of the run that could not be read
     telemetry: tuple[Series, ...] = ()
+    machine: RunTelemetry | None = None  # None: nothing was sampled
     comparisons: Mapping[str, Any] | None = None  # `comparisons.json`; None: the run has none
     estimate: EstimateRecord | None = None  # None: the run is older than predictions
 

@@ -9,6 +9,8 @@ from overnight.report.comparisons import MetricRow
 from overnight.report.foresight import foresight
 from overnight.report.markdown import banner, items_table, sheets_markdown, speed, table
 from overnight.report.results import TRUNCATED_TOO_OFTEN, RunReport, TrialReport
+from overnight.report.sheets.machine import HEADING as MACHINE
+from overnight.report.sheets.machine import machine_sheets
 from overnight.report.sheets.trials import HEADING, trials_sheets
 from overnight.report.text import cell
 from overnight.report.verdict import verdict
@@ -46,6 +48,7 @@ def run_markdown(run: RunReport) -> str:
         _reliability(run),
         _unfinished(run),
         _how_it_was_run(run),
+        _machine(run),
         _where(run),
         ["## How to read this", *HOW_TO_READ],
     )
@@ -185,6 +188,12 @@ def _how_it_was_run(run: RunReport) -> Iterator[str]:
         ],
         limit=1000,
     )
+
+
+def _machine(run: RunReport) -> Iterator[str]:
+    if sheets := machine_sheets(run):
+        yield f"## {MACHINE}"
+        yield from sheets_markdown(sheets)
 
 
 def _where(run: RunReport) -> Iterator[str]:

@@ -7,8 +7,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from overnight.telemetry.summary import combined
+from overnight.telemetry.table import COLUMNS, read_samples
+
 MOST_POINTS = 400
 _TIMES = ("timestamp", "time", "t", "ts")
+_GIB = 1 << 30
+# What is drawn of a table of ours: signal -> (its name, its unit in the report).
+_DRAWN = {
+    "gpu_memory_used_bytes": ("GPU memory, GiB", _GIB),
+    "gpu_utilization_percent": ("GPU utilisation, %", 1),
+    "gpu_power_w": ("GPU power, W", 1),
+    "gpu_temperature_c": ("GPU temperature, \u00b0C", 1),
+    "cpu_percent": ("processor, %", 1),
+    "ram_used_bytes": ("RAM in use, GiB", _GIB),
+    "host_rss_bytes": ("engine in RAM, GiB", _GIB),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +80,9 @@ class _Thinned:
 
 
 def read_telemetry(folder: Path) -> tuple[Series, ...]:
-    """Return every numeric column of every table in a folder, in the order of names; memory stays flat.
+    """Return the numeric columns of every table in a folder, in the order of names; memory stays flat.
 
+    Of a table of ours some signals are drawn, over all devices together; of any other every column is.
     A row whose time or value is no finite number is left out; a table without a column of times is none.
     """
     return tuple(series for path in sorted(folder.glob("*.csv")) for series in _table(path))
@@ -81,6 +96,8 @@ def _table(path: Path) -> list[Series]:
         time = next((name for name in names if name.lower() in _TIMES), None)
         if time is None:
             return []
+        if tuple(names) == COLUMNS:
+            return _samples(path)
         start: float | None = None
         for row in rows:
             second = _second(row[time] or "")
@@ -92,6 +109,19 @@ def _table(path: Path) -> list[Series]:
                 if value is not None:
                     columns.setdefault(name, _Thinned()).add(second - start, value)
     return [columns[name].series(path.stem, name) for name in names if name in columns]
+
+
+def _samples(path: Path) -> list[Series]:
+    """Return the signals of a table that the sampler wrote, over all devices together."""
+    drawn: dict[str, _Thinned] = {}
+    start: float | None = None
+    for sample in read_samples(path):
+        second = sample.at.timestamp()
+        start = second if start is None else start
+        for name, value in combined(sample).items():
+            if name in _DRAWN and value is not None:
+                drawn.setdefault(name, _Thinned()).add(second - start, value / _DRAWN[name][1])
+    return [drawn[name].series(path.stem, title) for name, (title, _) in _DRAWN.items() if name in drawn]
 
 
 def _second(text: str) -> float | None:

@@ -8,6 +8,8 @@ from overnight.records import Condition
 from overnight.report.markdown import banner, items_table, missing, sheets_markdown, speed, table
 from overnight.report.results import PromptText, RunReport, TrialReport
 from overnight.report.sheets.collecting import analysis_sheets
+from overnight.report.sheets.machine import HEADING as MACHINE
+from overnight.report.sheets.machine import machine_sheets
 from overnight.report.sheets.prices import local_costs
 from overnight.report.text import cell
 from overnight.report.trial_examples import examples
@@ -43,6 +45,7 @@ def trial_markdown(run: RunReport, trial: TrialReport) -> str:
         significance(trial),
         _analyses(trial),
         _costs(trial),
+        _machine(run, trial),
         examples(trial),
         ["## How to read this", *HOW_TO_READ],
     )
@@ -235,3 +238,9 @@ def _costs(trial: TrialReport) -> Iterator[str]:
         if here := local_costs((trial,)):
             yield from sheets_markdown((here,))
     yield table(["inference, s", "answers per minute", "completion tokens per second"], [speed(trial)])
+
+
+def _machine(run: RunReport, trial: TrialReport) -> Iterator[str]:
+    if sheets := machine_sheets(run, (trial,)):
+        yield f"## {MACHINE}"
+        yield from sheets_markdown(sheets)

@@ -272,6 +272,7 @@ def where_rows(run: RunReport) -> list[list[str]]:
         ["what ran, how far, with what", "manifest.json"],
         ["the configuration, which can be run again", "effective_config.yaml"],
         ["the questions as they were asked", "items/"],
+        *([["what the machine did, sample by sample", "telemetry/"]] if run.telemetry else []),
         *([f"report of {trial.label}", f"{trial.slug}/reports/report.md"] for trial in run.trials),
     ]
 

@@ -109,7 +109,7 @@ def local_cost(
     watts times the measured seconds, else it is null with the reason. Money is energy x ``usd_per_kwh`` plus
     hours x ``usd_per_hour``, of whichever was stated.
     """
-    joules, source = (energy.joules, "nvml") if energy else (None, None)
+    joules, source = (energy.joules, energy.source or "nvml") if energy else (None, None)
     if joules is None and tariff.watts is not None and inference_s is not None:
         joules, source = tariff.watts * inference_s, "assumed"
     missing = None

@@ -82,7 +82,7 @@ async def generate(
                 engine,
                 journal,
                 policy=DispatchPolicy(
-                    concurrency=execution.requests_at_once(block.model.engine),
+                    concurrency=block.held.slots,
                     attempts_per_item=execution.attempts_per_item,
                     max_engine_restarts=execution.max_engine_restarts,
                 ),

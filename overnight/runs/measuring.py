@@ -96,10 +96,10 @@ def note_rate(
     inference_s: float,
 ) -> None:
     """Keep what a stretch took; a cache that cannot be written to costs later plans their estimate, nothing else."""
-    if block.model.engine is EngineKind.DRY_RUN or block.model.weights_identity is None:
+    if block.held.model.engine is EngineKind.DRY_RUN or block.held.model.weights_identity is None:
         return
     try:
-        load_s = read_state(folder.engines / f"{block.model.name}.json").load_s
+        load_s = read_state(folder.engines / f"{block.held.model.name}.json").load_s
     except EngineUnavailable:
         load_s = None
     measured = measure(folder, plan, trial, stretch, inference_s=inference_s, load_s=load_s)
@@ -108,9 +108,9 @@ def note_rate(
     try:
         store_rate(
             measured,
-            model=block.model.name,
-            model_digest=block.model.weights_identity,
-            engine=block.model.engine.value,
+            model=block.held.model.name,
+            model_digest=block.held.model.weights_identity,
+            engine=block.held.model.engine.value,
             machine=machine_identity(),
             settings=speed_settings(settings),
         )

@@ -6,6 +6,7 @@ was never stopped.
 
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,7 +34,8 @@ def write_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> int:
             "run the poll step to its end first"
         )
     with (
-        folder.journal.open("rb") as journal,
+        # A trial that a deadline came before was asked nothing, and has no journal.
+        folder.journal.open("rb") if planned else BytesIO() as journal,
         table_writer(folder.predictions, PREDICTION_COLUMNS) as table,
     ):
         for name, item, arm, sample_index in planned:

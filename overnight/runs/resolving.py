@@ -12,7 +12,7 @@ from overnight.spec.config_root import ConfigRoot
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_set import PromptSet
-from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.prompt_sweep import EngineSettings, PromptSweepSpec
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -33,10 +33,12 @@ def resolve(spec: PromptSweepSpec, root: ConfigRoot) -> PromptSweepSpec:
     def model(value: str | ModelSpec | None) -> ModelSpec | None:
         if value is None:
             return None
-        if isinstance(value, ModelSpec) and value.sha256 is not None:
-            return value  # resolved; its file is checked again before it is loaded
+        if isinstance(value, ModelSpec) and value.sha256 is not None and value.has_stand_ins_resolved:
+            return value  # its files are checked again before they are loaded
         found = root.model(value) if isinstance(value, str) else value
-        return found if dry_run or found.engine is EngineKind.DRY_RUN else with_digest(found)
+        if dry_run or found.engine is EngineKind.DRY_RUN:
+            return found
+        return _with_digests(found, root, spec.execution.engine)
 
     def prompt_set(value: str | PromptSet | None) -> PromptSet | None:
         return root.prompt_set(value) if isinstance(value, str) else value
@@ -62,6 +64,11 @@ def resolve(spec: PromptSweepSpec, root: ConfigRoot) -> PromptSweepSpec:
         update={"defaults": defaults, "sweep": sweep, "trials": trials, "datasets": datasets}
     )
     return spec.model_copy(update={"experiment": resolved})
+
+
+def _with_digests(model: ModelSpec, root: ConfigRoot, settings: EngineSettings) -> ModelSpec:
+    ladder = tuple(with_digest(rung, settings) for rung in root.stand_ins(model))
+    return with_digest(model.model_copy(update={"ladder": ladder}), settings)
 
 
 def _each(function: Callable[[A], B], values: tuple[A, ...] | None) -> tuple[B, ...] | None:

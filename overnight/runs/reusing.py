@@ -49,11 +49,12 @@ def open_cache(
     folder: RunFolder, block: ModelBlock, trial: Trial, execution: Execution
 ) -> RequestCache | None:
     """Return the cache of a block's answers; None where none is wanted, or none may be kept."""
-    settings = answer_identity(block.model, execution.engine)
-    if not execution.request_cache or settings is None or block.model.weights_identity is None:
+    model = block.held.model
+    settings = answer_identity(model, execution.engine)
+    if not execution.request_cache or settings is None or model.weights_identity is None:
         return None
     return RequestCache(
-        block.model.weights_identity,
+        model.weights_identity,
         settings,
         run_id=folder.run_id,
         not_of_the_answer=row_fields(trial, block),
@@ -63,11 +64,11 @@ def open_cache(
 def row_fields(trial: Trial, block: ModelBlock) -> dict[str, object]:
     """Return what stands on every row of a trial beside the request and its answer."""
     return {
-        "model": trial.model.name,
-        "model_digest": trial.model.weights_identity,
-        "engine": trial.model.engine.value,
-        "quantization": trial.model.quantization,
-        "context_tokens": block.context_tokens,
+        "model": block.held.model.name,
+        "model_digest": block.held.model.weights_identity,
+        "engine": block.held.model.engine.value,
+        "quantization": block.held.model.quantization,
+        "context_tokens": block.held.context_tokens,
         "trial": trial.slug,
     }
 

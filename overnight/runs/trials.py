@@ -139,17 +139,17 @@ def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[st
 def _model(block: ModelBlock) -> dict[str, Any]:
     """Return what answered."""
     return {
-        "model": block.model.name,
-        "model_digest": block.model.sha256,
-        "engine": block.model.engine.value,
-        "quantization": block.model.quantization,
+        "model": block.held.model.name,
+        "model_digest": block.held.model.sha256,
+        "engine": block.held.model.engine.value,
+        "quantization": block.held.model.quantization,
     }
 
 
 def _effective(folder: RunFolder, block: ModelBlock) -> dict[str, Any]:
     """Return what answered: the model and how it was held."""
     model = _model(block)
-    if block.model.engine is EngineKind.DRY_RUN:
+    if block.held.model.engine is EngineKind.DRY_RUN:
         return {name: value for name, value in model.items() if name != "quantization"}
-    state = read_state(folder.engines / f"{block.model.name}.json")
+    state = read_state(folder.engines / f"{block.held.model.name}.json")
     return model | {"slots": state.slots, "context_tokens": state.context_tokens}

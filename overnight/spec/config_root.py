@@ -7,6 +7,7 @@ from pathlib import Path
 
 from overnight.errors import UsageError
 from overnight.spec.dataset import DatasetSpec
+from overnight.spec.ladder import LadderSpec, RungSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_set import PromptSet
 from overnight.spec.reading import expanded_text, read_mapping, read_text, validate
@@ -40,9 +41,44 @@ class ConfigRoot:
         value.setdefault("name", path.stem)
         spec = validate(ModelSpec, value, path)
         _same_name(spec.name, path)
-        if spec.is_local_path:
-            return spec.model_copy(update={"source": str((path.parent / spec.source).resolve())})
-        return spec
+        return _beside(spec, path)
+
+    def stand_ins(self, model: ModelSpec) -> tuple[ModelSpec, ...]:
+        """Return the models that stand in for one that does not fit, best first; without ladders of their own.
+
+        Of a ladder that the model itself is on, these are the rungs below it.
+
+        Raises:
+            UsageError: the ladder or a model on it is not there, or two of its models have one name.
+        """
+        rungs: tuple[str | RungSpec | ModelSpec, ...]
+        where = f"model {model.name}: ladder"
+        if isinstance(model.ladder, str):
+            path, value = self._read("ladders", model.ladder)
+            value.setdefault("name", path.stem)
+            ladder = validate(LadderSpec, value, path)
+            _same_name(ladder.name, path)
+            rungs, where = ladder.rungs, str(path)
+        else:
+            rungs = model.ladder
+        found = [self._rung(rung, where) for rung in rungs]
+        names = [rung.name for rung in found]
+        if model.name in names:
+            found = found[names.index(model.name) + 1 :]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UsageError(f"{where}: {min(twice)!r} stands twice; take one out")
+        return tuple(rung.model_copy(update={"ladder": ()}) for rung in found)
+
+    def _rung(self, rung: "str | RungSpec | ModelSpec", where: str) -> ModelSpec:
+        if isinstance(rung, ModelSpec):
+            return rung
+        if isinstance(rung, str):
+            return self.model(rung)
+        like = self.model(rung.like)
+        value = like.model_dump(mode="json") | {"ladder": ()} | rung.changes()
+        return _beside(
+            validate(ModelSpec, value, f"{where}: {rung.name}"), self._read("models", rung.like)[0]
+        )
 
     def prompt_set(self, name: str) -> PromptSet:
         """Return the prompt set of that name with the texts of its two files."""
@@ -100,6 +136,13 @@ def find_sweep(argument: str) -> Path:
     raise UsageError(
         f"{argument}: no such file; give a path, or the name of a shipped sweep: {', '.join(names)}"
     )
+
+
+def _beside(model: ModelSpec, file: Path) -> ModelSpec:
+    """Return a model whose relative source starts at a file."""
+    if not model.is_local_path:
+        return model
+    return model.model_copy(update={"source": str((file.parent / model.source).resolve())})
 
 
 def _prompt_set(path: Path, value: dict[str, object]) -> PromptSet:

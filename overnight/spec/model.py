@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -78,6 +78,35 @@ class ModelSpec(Spec):
         default=None,
         description="where a served model is asked; for engine openai_compatible, and needed there",
     )
+    ladder: "Name | tuple[Name | ModelSpec, ...]" = Field(
+        default=(),
+        description="what stands in where it does not fit into memory: a file in ladders/, or models, best first",
+    )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of a model can change an answer; names and labels cannot."""
+        weights = self.weights_identity or self.source
+        return {"engine": self.engine.value, "weights": weights, "quantization": self.quantization}
+
+    @property
+    def has_stand_ins_resolved(self) -> bool:
+        """True where the ladder holds models and no names."""
+        return all(isinstance(rung, ModelSpec) for rung in self.ladder)
+
+    @property
+    def stand_ins(self) -> "tuple[ModelSpec, ...]":
+        """The models below this one on its ladder, once they are resolved.
+
+        Raises:
+            TypeError: they are still names.
+        """
+        found = tuple(rung for rung in self.ladder if isinstance(rung, ModelSpec))
+        if len(found) < len(self.ladder):
+            raise TypeError(
+                f"the ladder of {self.name} is still names ({self.ladder!r}); resolve the sweep first"
+            )
+        return found
 
     @model_validator(mode="after")
     def _source_of_the_engine(self) -> Self:

@@ -20,10 +20,12 @@ from pydantic import (
 from overnight.records import Condition
 from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
+from overnight.spec.engine_ollama import OllamaSettings
 from overnight.spec.engine_openai import OpenAISettings
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
 from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
 from overnight.spec.prompt_set import PromptSet
+from overnight.spec.telemetry import TelemetrySettings
 
 
 def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -192,6 +194,9 @@ class PromptSweepExperiment(Spec):
         return self
 
 
+Concession = Literal["concurrency", "context", "quantization", "model"]
+
+
 class EngineSettings(Spec):
     """How the embedded llama.cpp engine is held; none of it is part of a result's identity."""
 
@@ -206,9 +211,20 @@ class EngineSettings(Spec):
         "null: true without a GPU, where that can be had",
     )
     startup_timeout_s: float = Field(default=300, gt=0)
+    memory_limit_gib: float | None = Field(
+        default=None,
+        gt=0,
+        description="memory that the process of a model may take for itself; null: what there is",
+    )
+    ollama: OllamaSettings = OllamaSettings()
     openai: OpenAISettings = Field(
         default=OpenAISettings(), description="for models that are served elsewhere"
     )
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """The limit in bytes."""
+        return None if self.memory_limit_gib is None else round(self.memory_limit_gib * 2**30)
 
 
 class Execution(Spec):
@@ -233,12 +249,18 @@ class Execution(Spec):
     request_cache: bool = Field(
         default=True, description="take answers that the same request got before, in any trial or run"
     )
+    step_down: Annotated[tuple[Concession, ...], AfterValidator(_no_repeats)] = Field(
+        default=get_args(Concession),
+        description="what may be given up where memory runs out, the first of these first; [] is nothing",
+    )
     engine: EngineSettings = EngineSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     pricing: PricingSpec = PricingSpec()
 
     def requests_at_once(self, engine: EngineKind) -> int:
         """Return how many requests are under way at a time."""
-        return self.max_concurrent_requests or REQUESTS_AT_ONCE[engine]
+        of_the_server = self.engine.ollama.parallel if engine is EngineKind.OLLAMA else None
+        return self.max_concurrent_requests or of_the_server or REQUESTS_AT_ONCE[engine]
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

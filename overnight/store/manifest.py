@@ -14,6 +14,7 @@ from overnight.ids import file_digest
 from overnight.spec.base import Spec
 from overnight.store.files import read_json, write_json
 from overnight.store.run_folder import RunFolder
+from overnight.store.telemetry_record import RunTelemetry, TrialTelemetry
 
 SCHEMA_VERSION = 1
 
@@ -64,6 +65,7 @@ class Energy(Spec):
 
     joules: float | None = None  # summed over resumed stretches
     undefined_because: str | None = None
+    source: str | None = None  # None: the devices' energy counters; else what stood in for them
 
     def plus(self, other: "Energy | None") -> "Energy":
         """Return the sum of two stretches; unknown where one of them is."""
@@ -71,7 +73,7 @@ class Energy(Spec):
             return self
         if other.joules is None:
             return other
-        return Energy(joules=round(self.joules + other.joules, 3))
+        return Energy(joules=round(self.joules + other.joules, 3), source=self.source or other.source)
 
 
 class EstimateRecord(Spec):
@@ -99,6 +101,7 @@ class TrialRecord(Spec):
     counts: TrialCounts = TrialCounts()
     timings: Timings = Timings()
     energy: Energy | None = None
+    telemetry: TrialTelemetry | None = None
     artifacts: dict[str, Artifact] = {}
     error: str | None = None
 
@@ -111,6 +114,8 @@ class BlockRecord(Spec):
     loads: int = 0
     restarts: int = 0
     load_s: float | None = None
+    held: dict[str, Any] | None = None  # the rung that the block is on, where that is not the one asked for
+    rung_history: tuple[dict[str, Any], ...] = ()
 
 
 class RunManifest(Spec):
@@ -131,6 +136,7 @@ class RunManifest(Spec):
     trials: dict[str, TrialRecord] = {}
     artifacts: dict[str, Artifact] = {}
     estimate: EstimateRecord | None = None
+    telemetry: RunTelemetry | None = None
     error: str | None = None
 
     def with_trial(self, slug: str, **changes: Any) -> "RunManifest":

@@ -30,6 +30,11 @@ class TrialFolder:
         return self.results / "generations.jsonl"
 
     @property
+    def set_aside(self) -> Path:
+        """Journals of models that did not fit, kept and not counted."""
+        return self.results / "set_aside"
+
+    @property
     def predictions(self) -> Path:
         """One row a draw."""
         return self.results / "predictions.csv"
@@ -143,6 +148,15 @@ class RunFolder:
     def engines(self) -> Path:
         """Where engine hosts say how they are while they live, and what they printed."""
         return self.path / "engines"
+
+    @property
+    def telemetry(self) -> Path:
+        """What the machine did while models were held."""
+        return self.path / "telemetry"
+
+    def samples(self, model: str) -> Path:
+        """Return the table of the samples that were taken while a model was held."""
+        return self.telemetry / f"{model}.csv"
 
     def items(self, dataset: str) -> Path:
         """Return where the frozen items of a dataset are."""

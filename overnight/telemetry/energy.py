@@ -1,12 +1,14 @@
 """Energy: the counters of the GPUs, read before and after."""
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from overnight.store.manifest import Energy
 
 _MILLIJOULES = 1000
+_ANSWER_S = 2.0  # a driver that takes longer is not waited for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +25,41 @@ def read_counters() -> Counters:
     The counter is of the whole device (``nvmlDeviceGetTotalEnergyConsumption``, Volta and later), so it holds what
     other processes did there in the same time, and it knows nothing of the processor and the rest of the machine.
     """
+    return _READER.read()
+
+
+class _Reader:
+    """Asks in a thread of its own, so that a driver that hangs holds up nobody."""
+
+    def __init__(self) -> None:
+        self._stuck: threading.Thread | None = None
+
+    def read(self) -> Counters:
+        found: list[Counters] = []
+        if self._stuck is None or not self._stuck.is_alive():
+            thread = threading.Thread(
+                target=lambda: found.append(_read_counters()), name="energy counters", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                return Counters(millijoules={}, undefined_because=f"the counters cannot be read ({error})")
+            thread.join(_ANSWER_S)
+            self._stuck = None if found else thread
+        return found[0] if found else Counters(millijoules={}, undefined_because="NVML does not answer")
+
+
+_READER = _Reader()
+
+
+def _read_counters() -> Counters:
     try:
         import pynvml  # noqa: PLC0415 - its import is the driver's business
     except ImportError:
         return Counters(millijoules={}, undefined_because="pynvml is not installed")
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
+    except Exception:  # noqa: BLE001 - a broken driver raises what it likes
         return Counters(millijoules={}, undefined_because="no NVIDIA GPU with a driver here")
     try:
         found = {}
@@ -38,7 +68,7 @@ def read_counters() -> Counters:
             uuid = str(pynvml.nvmlDeviceGetUUID(device))
             if is_visible(index, uuid, os.environ.get("CUDA_VISIBLE_DEVICES")):
                 found[uuid] = int(pynvml.nvmlDeviceGetTotalEnergyConsumption(device))
-    except pynvml.NVMLError as error:
+    except Exception as error:  # noqa: BLE001 - the same; an old pynvml lacks functions
         return Counters(millijoules={}, undefined_because=f"NVML gives no energy counter ({error})")
     else:
         reason = None if found else "no GPU is visible to this process"
@@ -88,5 +118,5 @@ def _shut_down() -> None:
 
     try:
         pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
+    except Exception:  # noqa: BLE001 - it is gone already
         return

@@ -1,5 +1,6 @@
 """On what a run runs: versions, hardware, code."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -39,11 +40,11 @@ def machine_identity() -> dict[str, Any]:
 
 def gpus() -> list[dict[str, Any]] | None:
     """Return the NVIDIA devices that NVML shows, or None where there is no NVML."""
-    import pynvml  # noqa: PLC0415 - its import is the driver's business
-
     try:
+        import pynvml  # noqa: PLC0415 - its import is the driver's business
+
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
+    except Exception:  # noqa: BLE001 - a broken driver raises what it likes
         return None
     try:
         driver = pynvml.nvmlSystemGetDriverVersion()
@@ -53,16 +54,25 @@ def gpus() -> list[dict[str, Any]] | None:
             found.append(
                 {
                     "name": pynvml.nvmlDeviceGetName(handle),
-                    "memory_bytes": pynvml.nvmlDeviceGetMemoryInfo(handle).total,
+                    "memory_bytes": _memory_of(pynvml, handle),
                     "driver": driver,
                 }
             )
-    except pynvml.NVMLError:
+    except Exception:  # noqa: BLE001 - the same
         return None
     else:
         return found
     finally:
-        pynvml.nvmlShutdown()
+        with contextlib.suppress(Exception):  # it may be gone already
+            pynvml.nvmlShutdown()
+
+
+def _memory_of(pynvml: Any, handle: Any) -> int | None:
+    """Return the size of a device's own memory; one that shares the system's has none."""
+    try:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except Exception:  # noqa: BLE001 - NVML has no answer for it
+        return None
 
 
 def _version(package: str) -> str | None:

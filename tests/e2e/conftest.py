@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +16,41 @@ import httpx
 import pytest
 
 _START_S = 240
-_RUN_S = 300
+_RUN_S = 900.0
+
+# Short prompts and answers: what is tested is what happens around the model, and the model is slow.
+FILES = {
+    "small.yaml": """
+        kind: prompt-sweep
+        name: small
+        experiment:
+          datasets: [facts, passages]
+          limit_items: 4
+          defaults: {top_k: 40, max_new_tokens: {closed: 6, open: 8}}
+          sweep:
+            models: [smollm2-135m-instruct-q4_1]
+            prompt_sets: [terse, polite]
+            temps: [0.0, 0.7]
+        execution: {max_concurrent_requests: 3}
+    """,
+    "prompts/terse.yaml": "{control: control.txt, treatment: terse.txt}",
+    "prompts/polite.yaml": "{control: control.txt, treatment: polite.txt}",
+    "prompts/control.txt": "You answer questions.",
+    "prompts/terse.txt": "You answer questions in one word.",
+    "prompts/polite.txt": "You answer questions and you are always polite.",
+    "datasets/facts.yaml": "{type: closed, path: facts.jsonl}",
+    "datasets/facts.jsonl": """
+        {"id": "sky", "question": "What colour is the sky?", "answers": ["blue"]}
+        {"id": "legs", "question": "How many legs has a spider?", "answers": ["eight", "8"]}
+        {"id": "wet", "question": "What is frozen water called?", "answers": ["ice"]}
+    """,
+    "datasets/passages.yaml": "{type: open, path: passages.jsonl}",
+    "datasets/passages.jsonl": """
+        {"id": "hat", "context": "Ida owns a red hat.", "question": "Who owns a hat?", "answers": ["Ida"]}
+        {"id": "dog", "context": "Bo has a dog.", "question": "How old is Bo?", "answers": []}
+        {"id": "tea", "context": "Tea costs 2 crowns.", "question": "What does tea cost?", "answers": ["2 crowns"]}
+    """,
+}
 
 
 @dataclass(frozen=True)
@@ -97,6 +132,17 @@ def tables(run: Path) -> dict[str, bytes]:
         for name in names
         for path in sorted(run.glob(f"*/results/{name}"))
     }
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory) -> str:
+    """Return a sweep with prompts and questions of its own beside it, and the model that is shipped."""
+    folder = tmp_path_factory.mktemp("config")
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip())
+    return str(folder / "small.yaml")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 
 SWEEP = (
     "quickstart",
-    *("--limit-items", "100"),
+    *("--limit-items", "60"),
     *("--prompt-sets", "short_answer,calibrated"),
     *("--temps", "0"),
     *("--set", "experiment.defaults.max_new_tokens={closed: 24, open: 24}"),
@@ -30,9 +30,8 @@ def test_a_deadline_leaves_pairs_in_every_trial_and_a_resume_the_tables_of_a_run
     for slug, record in manifest["trials"].items():
         assert record["state"] == "stopped"
         assert "items are complete in every arm" in record["error"]
-        rows = list(
-            csv.DictReader((overnight.run_folder("cut") / slug / "results/per_item_scores.csv").open())
-        )
+        with (overnight.run_folder("cut") / slug / "results/per_item_scores.csv").open() as file:
+            rows = list(csv.DictReader(file))
         arms = {
             row["condition"]: {r["item_key"] for r in rows if r["condition"] == row["condition"]}
             for row in rows

@@ -7,10 +7,10 @@ import math
 import time
 
 import pytest
-from contract import ENGINES, ask, connected, question
 
 from overnight.errors import ContextOverflow, EngineUnavailable
 from overnight.records import FinishReason
+from tests.engines.contract import ENGINES, ask, connected, question
 
 LONG = question("Write a long story about a fox and a crow.", max_new_tokens=64)
 

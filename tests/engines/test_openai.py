@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from contract import llama_cpp_host, question, served_model
-from misbehaving_proxy import Proxy, alter, answer, drop, hang, refuse_logprobs
 
 from overnight.engines.dispatch import DispatchPolicy, dispatch
 from overnight.engines.openai.client import OpenAIEngine
@@ -27,6 +25,8 @@ from overnight.errors import (
 from overnight.records import FinishReason
 from overnight.spec.engine_openai import OpenAISettings
 from overnight.store.journal import Journal, read_rows
+from tests.engines.contract import llama_cpp_host, question, served_model
+from tests.engines.misbehaving_proxy import Proxy, alter, answer, drop, hang, refuse_logprobs
 
 KEY = "TEST_OPENAI_KEY"
 BUSY = {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}

@@ -67,7 +67,13 @@ def cut_run(project: Path, tmp_path: Path):
     (project / "prompts" / "other.yaml").write_text("control: plain.txt\ntreatment: other.txt\n")
     sweep = load_sweep(
         str(project / "sweeps" / "s.yaml"),
-        changes={"prompt_sets": "brief,other", "temps": "0,0.7", "lines_per_part": 2, "deadline": "07:00"},
+        changes={
+            "prompt_sets": "brief,other",
+            "temps": "0,0.7",
+            "lines_per_part": 2,
+            "deadline": "07:00",
+            "max_concurrent_jobs": 1,
+        },
     )
     folder = create_run(sweep.spec, RunOptions(run_id="r", experiments_dir=tmp_path))
     plan = load_plan(folder, sweep.spec)
@@ -75,7 +81,7 @@ def cut_run(project: Path, tmp_path: Path):
     for trial in block.trials:
         build_requests(folder, plan, trial)
     engine = SlowEngine(38)
-    execution = sweep.spec.execution.model_copy(update={"max_concurrent_requests": 1, "request_cache": False})
+    execution = sweep.spec.execution.model_copy(update={"request_cache": False})
     asyncio.run(
         generate_in_rounds(
             folder, plan, block, engine, execution, until=Clock(engine), on_slice=lambda *_: None

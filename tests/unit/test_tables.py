@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overnight.errors import StoreError
-from overnight.planning.plan import Plan, make_plan
+from overnight.planning.plan import Plan, make_plan, restricted
 from overnight.planning.requests import part_requests
 from overnight.planning.trials import Trial
 from overnight.records import Item
@@ -220,6 +220,18 @@ def test_missing_draws_are_refused_and_no_table_is_written(
 def test_without_a_journal_everything_is_missing(folder: TrialFolder, plan: Plan, trial: Trial) -> None:
     with pytest.raises(StoreError, match="42 of 42 draws are missing"):
         write_predictions(folder, plan, trial)
+
+
+def test_a_trial_that_was_asked_nothing_has_tables_without_rows(
+    folder: TrialFolder, plan: Plan, trial: Trial
+) -> None:
+    # A deadline may come before the turn of the last trial: nothing is complete, and nothing is missing.
+    nothing = restricted(plan, trial, lambda _: False)
+    assert write_predictions(folder, nothing, trial) == 0
+    write_scores(folder, nothing, trial, RULE, ScoringSpec())
+    write_costs(folder, PricingSpec(), None)
+    assert list(read_predictions(folder.predictions)) == []
+    assert list(read_scores(folder.scores)) == []
 
 
 def test_a_torn_last_row_is_missing(folder: TrialFolder, plan: Plan, trial: Trial) -> None:

@@ -1,3 +1,5 @@
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -5,6 +7,7 @@ import pynvml
 import pytest
 
 from overnight.store.manifest import Energy
+from overnight.telemetry import energy
 from overnight.telemetry.energy import Counters, energy_between, is_visible, read_counters
 
 
@@ -103,3 +106,32 @@ def test_a_failing_end_of_nvml_is_no_error_either(monkeypatch: pytest.MonkeyPatc
 
     nvml(monkeypatch, nvmlShutdown=fail)
     assert read_counters().undefined_because is None
+
+
+def test_a_driver_that_hangs_is_asked_once_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+    n = 0
+
+    def hang() -> int:
+        nonlocal n
+        n += 1
+        goes_on.wait(10)
+        return 2
+
+    monkeypatch.setattr(energy, "_ANSWER_S", 0.05)
+    nvml(monkeypatch, nvmlDeviceGetCount=hang)
+    began = time.perf_counter()
+    found = [read_counters() for _ in range(5)]
+    assert time.perf_counter() - began < 0.5
+    assert n == 1
+    assert {each.undefined_because for each in found} == {"NVML does not answer"}
+    goes_on.set()
+    assert energy._READER._stuck is not None
+    energy._READER._stuck.join(5)
+    assert read_counters().undefined_because is None
+
+
+def test_a_pynvml_without_the_counter_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml(monkeypatch)
+    monkeypatch.delattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption")
+    assert "no energy counter" in str(read_counters().undefined_because)

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ from overnight.spec.config_root import ConfigRoot
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 from overnight.spec.run_options import RunOptions
+from overnight.store.files import read_json
 from overnight.store.manifest import read_manifest
 from overnight.telemetry.energy import Counters
+from overnight.telemetry.sensors import Sample, SystemReading
+from overnight.telemetry.table import SampleTable
 from tasks import trials
 from tasks.trials import TrialWork
 
@@ -117,3 +121,33 @@ def test_a_stretch_that_was_stopped_counts_and_is_no_rate(work: TrialWork, engin
     after = read_manifest(work.folder).trials[work.trial.slug]
     assert after.energy is not None
     assert after.energy.joules == 1.0
+
+
+def test_trials_that_take_turns_have_the_samples_of_their_own_turns(
+    work: TrialWork, engine: CountingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = SampleTable(work.folder.samples("tiny"))
+    now = datetime.now(UTC)
+    n = 0
+
+    def look() -> None:
+        nonlocal n
+        table.append(Sample(t_s=n, at=now, period_s=1, system=SystemReading(ram_used_bytes=n)))
+        n += 1
+
+    async def answer(request: Request) -> Completion:
+        look()
+        return await CountingEngine.complete(engine, request)
+
+    look()  # while the model was loaded
+    monkeypatch.setattr(engine, "complete", answer)
+    trials.ask_in_rounds.fn(work.folder.path, "tiny", now + timedelta(hours=1), skip_build=False)
+    table.close()
+    telemetry = read_manifest(work.folder).trials[work.trial.slug].telemetry
+    assert telemetry is not None
+    ram = telemetry.signal("ram_used_bytes")
+    assert ram is not None
+    assert (ram.n, ram.min, ram.max) == (12, 1, 12)
+    assert telemetry.requests.finish_reasons == {"stop": 12}
+    part = work.folder.trial(work.trial.slug).part_state(work.plan.parts[0].name)
+    assert read_json(part)["telemetry"]["samples"] == 12

@@ -1,0 +1,59 @@
+"""Prompts that begin alike, and whether the engine read their beginning again."""
+
+from overnight.diagnosis.evidence import Draws, RunEvidence, TrialEvidence
+from overnight.diagnosis.finding import Fact, Finding, Look, Remedy, Severity
+from overnight.diagnosis.rules.common import FEWEST_SENT, blind, look, percent, with_draws
+
+SHARING_SHARE = 0.20  # ours: less than this is not worth a word
+HIT_SHARE = 0.50  # ours: half of what could be found; the first prompt of every slot finds nothing
+
+
+def prefix_cache(run: RunEvidence) -> Look:
+    """Say where prompts begin alike and the engine evaluated the beginning all the same."""
+    seen = [
+        (trial, draws)
+        for trial, draws in with_draws(run)
+        if draws.n_sent >= FEWEST_SENT
+        and draws.prompt_tokens
+        and draws.cached_tokens is not None
+        and trial.prompt_bytes
+    ]
+    if not seen:
+        return blind(
+            "prefix cache",
+            f"no engine said of {FEWEST_SENT} requests how many prompt tokens it had already, or none are kept",
+        )
+    hit = sum(d.cached_tokens or 0 for _, d in seen) / sum(d.prompt_tokens or 0 for _, d in seen)
+    could = sum(t.shared_prompt_bytes or 0 for t, _ in seen) / sum(t.prompt_bytes or 0 for t, _ in seen)
+    saw = (
+        f"{percent(hit)} of the prompt tokens were there already, {percent(could)} stand in the prompt before"
+    )
+    return look("prefix cache", saw, [_missed(run, trial, draws) for trial, draws in seen])
+
+
+def _missed(run: RunEvidence, trial: TrialEvidence, draws: Draws) -> Finding | None:
+    could = (trial.shared_prompt_bytes or 0) / (trial.prompt_bytes or 1)
+    hit = (draws.cached_tokens or 0) / (draws.prompt_tokens or 1)
+    if could < SHARING_SHARE or hit >= HIT_SHARE * could:
+        return None
+    at_once = run.setting("max_concurrent_requests") or trial.slots
+    remedies = []
+    if at_once and at_once > 1:
+        why = "prompts that begin alike then follow each other in the same slot more often"
+        remedies.append(Remedy(why, "execution.max_concurrent_requests", at_once, at_once // 2))
+    remedies.append(
+        Remedy("check that the engine keeps prefixes (its server's setting), and the slots' memory")
+    )
+    return Finding(
+        name="prefix cache",
+        severity=Severity.WARNING,
+        score=could - hit,
+        what=f"prompts begin alike ({percent(could)} of their bytes), the engine read them anew "
+        f"({percent(hit)} of their tokens were there)",
+        where=(trial.slug,),
+        evidence=(
+            Fact("prompt bytes that stand in the prompt before", round(100 * could, 1), "%"),
+            Fact("prompt tokens found in the prefix cache", round(100 * hit, 1), "%"),
+        ),
+        remedies=tuple(remedies),
+    )

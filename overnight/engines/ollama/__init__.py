@@ -1,0 +1,1 @@
+"""A model on an Ollama server: asked over its native API, loaded, watched and unloaded there."""
