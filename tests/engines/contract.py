@@ -92,6 +92,33 @@ def openai_compatible(weights: Path, folder: Path) -> Iterator[Subject]:
             )
 
 
+@takes_part("ollama")
+@contextlib.contextmanager
+def ollama(weights: Path, folder: Path) -> Iterator[Subject]:
+    from overnight.engines.holding import connect, hold
+    from overnight.spec.model import ModelSpec
+    from overnight.spec.prompt_sweep import Execution
+    from tests.engines.ollama_models import Models, Tag
+    from tests.engines.ollama_server import OllamaServer
+
+    tag = Tag(name="smollm2:135m")
+    model = ModelSpec(
+        name="smollm2",
+        engine="ollama",
+        source=f"ollama:{tag.name}",
+        sha256=tag.digest,
+        family="smollm2",
+        params_billion=0.135,
+        quantization="Q4_1",
+        context_tokens=8192,
+    )
+    with llama_cpp_host(weights, folder / "server") as host, OllamaServer(host.state, Models(tag)) as server:
+        execution = Execution(engine={"ollama": {"host": server.url}}, request_timeout_s=120)
+        with hold(model, None, CONTEXT_TOKENS, execution, folder) as holder:
+            holder.start()
+            yield Subject(connect=lambda: connect(model, execution, folder))
+
+
 def served_model(base_url: str, served_name: str, *, dialect: str = "llama_server", **endpoint):
     from overnight.spec.model import ModelSpec
 
