@@ -180,6 +180,7 @@ def _read_trial(
         missing=missing,
         analyses=_analyses(folder, missing),
         telemetry=record.telemetry,
+        rung_history=record.rung_history,
     )
 
 

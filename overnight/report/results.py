@@ -191,6 +191,7 @@ class TrialReport:
     missing: Mapping[str, str]  # table -> why it is not there
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by file; those that are there
     telemetry: TrialTelemetry | None = None  # None: nothing was noted
+    rung_history: tuple[Mapping[str, str], ...] = ()  # steps down the ladder, the first one first
 
     @property
     def model(self) -> str:

@@ -9,6 +9,7 @@ from overnight.report.comparisons import MetricRow
 from overnight.report.foresight import foresight
 from overnight.report.markdown import banner, items_table, sheets_markdown, speed, table
 from overnight.report.results import TRUNCATED_TOO_OFTEN, RunReport, TrialReport
+from overnight.report.sheets.ladder import steps_of_run
 from overnight.report.sheets.machine import HEADING as MACHINE
 from overnight.report.sheets.machine import machine_sheets
 from overnight.report.sheets.trials import HEADING, trials_sheets
@@ -168,6 +169,7 @@ def _how_it_was_run(run: RunReport) -> Iterator[str]:
             for b in run.blocks
         ],
     )
+    yield from sheets_markdown([steps_of_run(run)])
     yield table(
         ["trial", "inference, s", "answers per minute", "completion tokens per second"],
         [[trial.label, *speed(trial)] for trial in run.trials],

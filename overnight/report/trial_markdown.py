@@ -8,6 +8,7 @@ from overnight.records import Condition
 from overnight.report.markdown import banner, items_table, missing, sheets_markdown, speed, table
 from overnight.report.results import PromptText, RunReport, TrialReport
 from overnight.report.sheets.collecting import analysis_sheets
+from overnight.report.sheets.ladder import steps_of_trial
 from overnight.report.sheets.machine import HEADING as MACHINE
 from overnight.report.sheets.machine import machine_sheets
 from overnight.report.sheets.prices import local_costs
@@ -102,6 +103,7 @@ def _settings(trial: TrialReport) -> Iterator[str]:
         yield f"**Not as requested: {cell(', '.join(differing))}.**"
     else:
         yield "What was requested and what answered agree in every setting that both name."
+    yield from sheets_markdown([steps_of_trial(trial)])
 
 
 def _prompts(trial: TrialReport) -> Iterator[str]:

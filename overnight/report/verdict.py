@@ -126,6 +126,13 @@ def _caveats(run: RunReport) -> list[str]:
             f"{len(unfinished)} of {counted(len(run.trials), 'trial')} {_has(len(unfinished))} not ended well"
             + (f" ({failed} failed)." if failed else ".")
         )
+    other = [trial for trial in run.trials if "model_digest" in trial.differing_settings()]
+    if other:
+        models = sorted({str((trial.effective or {})["model"]) for trial in other})
+        sentences.append(
+            f"For want of memory {counted(len(other), 'trial')} {_has(len(other))} been answered by another model "
+            f"than was asked for ({', '.join(models)})."
+        )
     cut = [trial for trial in run.trials if (trial.truncated_share or 0) > TRUNCATED_TOO_OFTEN]
     if cut:
         worst = max(cut, key=lambda trial: trial.truncated_share or 0)

@@ -12,7 +12,7 @@ from overnight.planning.plan import make_plan
 from overnight.planning.trials import expand_trials
 from overnight.records import Item
 from overnight.runs.resolving import resolve
-from overnight.spec.config_root import ConfigRoot
+from overnight.spec.config_root import ConfigRoot, shipped_config
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
@@ -185,3 +185,13 @@ def test_a_ladder_that_leads_nowhere_is_refused_before_the_night(
         (root.folder / "ladders/l.yaml").write_text(file)
     with pytest.raises(UsageError, match=message):
         spec_of(root, ladder_text)
+
+
+@pytest.mark.parametrize("name", ConfigRoot(shipped_config()).names("ladders"))
+def test_every_ladder_that_is_shipped_leads_somewhere(name: str) -> None:
+    # The first rung of a family is a model file; the presets of the seeds are these families.
+    root = ConfigRoot(shipped_config())
+    first = read_mapping(shipped_config() / f"ladders/{name}.yaml", "a ladder")["rungs"][0]
+    rungs = root.stand_ins(root.model(first))
+    assert rungs
+    assert len({rung.source for rung in rungs}) == len(rungs)
