@@ -62,3 +62,7 @@ class BadResponse(EngineError):
 
 class RateLimited(EngineError):
     """The engine asks to be called later."""
+
+
+class EngineRefused(EngineError):
+    """The engine does not answer us at all: the key, the account or its credit; asking again changes nothing."""

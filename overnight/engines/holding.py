@@ -7,6 +7,8 @@ from typing import Protocol, Self
 from overnight.engines.dry_run import DryRunEngine
 from overnight.engines.host import EngineHost, HostSettings, physical_cores
 from overnight.engines.llama_cpp import LlamaCppEngine
+from overnight.engines.openai.client import OpenAIEngine
+from overnight.engines.openai.holder import ServedElsewhere
 from overnight.engines.protocol import Engine
 from overnight.engines.state import EngineState
 from overnight.spec.model import EngineKind, ModelSpec
@@ -57,6 +59,13 @@ def hold(
         execution: how.
         folder: where its state file and its log go.
     """
+    if model.engine is EngineKind.OPENAI_COMPATIBLE:
+        return ServedElsewhere(
+            model,
+            folder,
+            slots=execution.requests_at_once(model.engine),
+            startup_timeout_s=execution.engine.startup_timeout_s,
+        )
     if model.engine is EngineKind.OLLAMA:
         from overnight.engines.ollama.holder import OllamaHolder  # noqa: PLC0415 - only where it is used
 
@@ -70,6 +79,15 @@ def connect(model: ModelSpec, execution: Execution, folder: Path) -> Engine:
     """Return a client of whatever holds a model, by the state file that it left in ``folder``."""
     if model.engine is EngineKind.DRY_RUN:
         return DryRunEngine()
+    if model.engine is EngineKind.OPENAI_COMPATIBLE:
+        return OpenAIEngine(
+            folder / f"{model.name}.json",
+            model,
+            settings=execution.engine.openai,
+            concurrency=execution.requests_at_once(model.engine),
+            timeout_s=execution.request_timeout_s,
+            startup_timeout_s=execution.engine.startup_timeout_s,
+        )
     if model.engine is EngineKind.OLLAMA:
         from overnight.engines.ollama.client import OllamaEngine  # noqa: PLC0415 - only where it is used
 

@@ -10,7 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from overnight.engines.llama_cpp import NEUTRAL
+from overnight.engines.neutral_samplers import NEUTRAL
+from overnight.engines.openai.dialects import FACTS
+from overnight.spec.engine_openai import OpenAISettings
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import EngineSettings
 from overnight.telemetry.environment import gpus
@@ -40,6 +42,8 @@ def answer_identity(model: ModelSpec, settings: EngineSettings) -> dict[str, Any
 
     Two answers may stand for each other only where this is equal. Made-up answers are never kept.
     """
+    if model.engine is EngineKind.OPENAI_COMPATIBLE:
+        return served_identity(model, settings.openai)
     if model.engine is EngineKind.OLLAMA:
         return _ollama_identity(settings)
     if model.engine is not EngineKind.LLAMA_CPP:
@@ -59,6 +63,23 @@ def answer_identity(model: ModelSpec, settings: EngineSettings) -> dict[str, Any
         "gpus": list(devices),
         "cpu": list(_kernel_features()),
         "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def served_identity(model: ModelSpec, settings: OpenAISettings) -> dict[str, Any] | None:
+    """Return what a served model's answers are made with, as far as it can be told; None unless that was asked for.
+
+    Behind one name a server may have other weights tomorrow (docs/decisions/0008).
+    """
+    if not settings.cache or model.endpoint is None:
+        return None
+    facts = FACTS[model.endpoint.dialect]
+    return {
+        "answer_version": ANSWER_VERSION,
+        "engine": model.engine.value,
+        "dialect": model.endpoint.dialect.value,
+        "samplers": dict(facts.neutral),
+        "no_top_k": facts.no_top_k,
     }
 
 

@@ -7,23 +7,13 @@ from typing import Any
 
 import httpx
 
+from overnight.engines.neutral_samplers import NEUTRAL
 from overnight.engines.protocol import Completion
 from overnight.engines.state import EngineState, read_state
 from overnight.errors import BadResponse, ContextOverflow, EngineCrashed, EngineUnavailable, OutOfMemory
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
 
-# The distribution is the one that was asked for: every sampler that llama.cpp would add by default is off.
-NEUTRAL = {
-    "min_p": 0.0,
-    "typical_p": 1.0,
-    "repeat_penalty": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "dry_multiplier": 0.0,
-    "xtc_probability": 0.0,
-    "samplers": ["top_k", "top_p", "temperature"],
-}
 _TEMPLATE_TOKENS = 64  # what a chat template adds to two messages, generously
 _POLL_S = 0.1
 _OK = 200

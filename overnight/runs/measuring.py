@@ -96,7 +96,7 @@ def note_rate(
     inference_s: float,
 ) -> None:
     """Keep what a stretch took; a cache that cannot be written to costs later plans their estimate, nothing else."""
-    if block.held.model.engine is EngineKind.DRY_RUN or block.held.model.sha256 is None:
+    if block.held.model.engine is EngineKind.DRY_RUN or block.held.model.weights_identity is None:
         return
     try:
         load_s = read_state(folder.engines / f"{block.held.model.name}.json").load_s
@@ -109,7 +109,7 @@ def note_rate(
         store_rate(
             measured,
             model=block.held.model.name,
-            model_digest=block.held.model.sha256,
+            model_digest=block.held.model.weights_identity,
             engine=block.held.model.engine.value,
             machine=machine_identity(),
             settings=speed_settings(settings),

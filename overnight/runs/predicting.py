@@ -55,7 +55,7 @@ def predict_run(plan: Plan, execution: Execution) -> Prediction:
         block.model.name
         for block in plan.blocks
         if execution.request_cache
-        and block.model.sha256 is not None
+        and block.model.weights_identity is not None
         and answer_identity(block.model, execution.engine) is not None
     }
     work = plan_work(plan, sharing=sharing)
@@ -82,7 +82,7 @@ def _measurements(
     block: ModelBlock, execution: Execution, machine: Mapping[str, Any]
 ) -> tuple[list[Measurement], str | None]:
     """Return what was measured under the settings of a run; under others, with a note, where that is all."""
-    rates = read_rates(block.model.sha256, block.model.engine.value, machine)
+    rates = read_rates(block.model.weights_identity, block.model.engine.value, machine)
     settings = speed_settings(host_settings(block.model, Path(), block.context_tokens, execution))
     same = [rate.measurement for rate in rates if rate.has_settings(settings)]
     if same or not rates:

@@ -51,10 +51,10 @@ def open_cache(
     """Return the cache of a block's answers; None where none is wanted, or none may be kept."""
     model = block.held.model
     settings = answer_identity(model, execution.engine)
-    if not execution.request_cache or settings is None or model.sha256 is None:
+    if not execution.request_cache or settings is None or model.weights_identity is None:
         return None
     return RequestCache(
-        model.sha256,
+        model.weights_identity,
         settings,
         run_id=folder.run_id,
         not_of_the_answer=row_fields(trial, block),
@@ -65,7 +65,7 @@ def row_fields(trial: Trial, block: ModelBlock) -> dict[str, object]:
     """Return what stands on every row of a trial beside the request and its answer."""
     return {
         "model": block.held.model.name,
-        "model_digest": block.held.model.sha256,
+        "model_digest": block.held.model.weights_identity,
         "engine": block.held.model.engine.value,
         "quantization": block.held.model.quantization,
         "context_tokens": block.held.context_tokens,

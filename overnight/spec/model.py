@@ -6,7 +6,9 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from overnight.ids import digest
 from overnight.spec.base import Digest, Name, Spec
+from overnight.spec.engine_openai import Endpoint
 
 
 class EngineKind(StrEnum):
@@ -72,6 +74,10 @@ class ModelSpec(Spec):
     quantization: str = Field(description="e.g. Q4_K_M")
     context_tokens: int = Field(gt=0, description="the longest context that the model was trained for")
     license: str | None = None
+    endpoint: Endpoint | None = Field(
+        default=None,
+        description="where a served model is asked; for engine openai_compatible, and needed there",
+    )
     ladder: "Name | tuple[Name | ModelSpec, ...]" = Field(
         default=(),
         description="what stands in where it does not fit into memory: a file in ladders/, or models, best first",
@@ -80,7 +86,7 @@ class ModelSpec(Spec):
     @property
     def identity(self) -> dict[str, Any]:
         """What of a model can change an answer; names and labels cannot."""
-        weights = self.sha256 or self.source
+        weights = self.weights_identity or self.source
         return {"engine": self.engine.value, "weights": weights, "quantization": self.quantization}
 
     @property
@@ -114,6 +120,39 @@ class ModelSpec(Spec):
         if pattern and not pattern.fullmatch(self.source):
             raise ValueError(f"source {self.source!r}: wanted {_WRITTEN[self.scheme]}")
         return self
+
+    @model_validator(mode="after")
+    def _endpoint_of_the_engine(self) -> Self:
+        # A rehearsal keeps the endpoint of the model that it stands for.
+        if self.engine is EngineKind.OPENAI_COMPATIBLE:
+            if self.endpoint is None:
+                raise ValueError(
+                    "endpoint: missing; engine openai_compatible wants base_url and dialect there"
+                )
+            if self.sha256 is not None:
+                raise ValueError("sha256: a served model shows no digest that could be checked; take it out")
+        elif self.endpoint is not None and self.engine is not EngineKind.DRY_RUN:
+            raise ValueError(
+                f"endpoint: only for engine openai_compatible, not {self.engine.value}; take it out"
+            )
+        return self
+
+    @property
+    def weights_identity(self) -> str | None:
+        """What stands for the weights in fingerprints and caches.
+
+        The digest of its weights; where a server shows none (docs/decisions/0008), ``served-`` and the digest of the
+        server's address, the model's name there and the dialect; None where nothing is known yet.
+        """
+        if self.endpoint is None:
+            return self.sha256
+        asked = {"base_url": self.endpoint.base_url, "dialect": self.endpoint.dialect.value}
+        return f"served-{digest(asked | {'model': self.served_name})}"
+
+    @property
+    def served_name(self) -> str:
+        """The name of the model at the server that has it."""
+        return self.source.partition(":")[2]
 
     @property
     def scheme(self) -> str:

@@ -21,6 +21,7 @@ from overnight.records import Condition
 from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.engine_ollama import OllamaSettings
+from overnight.spec.engine_openai import OpenAISettings
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
 from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
 from overnight.spec.prompt_set import PromptSet
@@ -216,6 +217,9 @@ class EngineSettings(Spec):
         description="memory that the process of a model may take for itself; null: what there is",
     )
     ollama: OllamaSettings = OllamaSettings()
+    openai: OpenAISettings = Field(
+        default=OpenAISettings(), description="for models that are served elsewhere"
+    )
 
     @property
     def memory_limit_bytes(self) -> int | None:

@@ -11,11 +11,13 @@ Written by the API's reference (docs/api.md), its types (api/types.go) and the h
 
 import contextlib
 import json
+import select
+import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import httpx
 
@@ -139,7 +141,7 @@ class OllamaServer:
         if asks_logprobs:
             sent |= {"n_probs": 1, "post_sampling_probs": False}
         with self._engine.stream("POST", "/completion", json=sent) as response:
-            for each in response.iter_lines():
+            for each in _lines_of(response):
                 if not each.startswith("data: "):
                     continue
                 chunk = json.loads(each.removeprefix("data: "))
@@ -223,6 +225,14 @@ class _Http(ThreadingHTTPServer):
         self.stand_in = stand_in
 
 
+def _lines_of(response: httpx.Response) -> Iterator[str]:
+    """Yield lines that end with a line feed; httpx also ends one at each of Unicode's line separators."""
+    rest = b""
+    for data in response.iter_bytes():
+        *whole, rest = (rest + data).split(b"\n")
+        yield from (line.decode() for line in whole)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Http
     protocol_version = "HTTP/1.1"
@@ -283,10 +293,22 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._send(404, b"404 page not found", "text/plain")
 
+    def _is_gone(self) -> bool:
+        """Return whether whoever asked does not wait any more."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+
     def _lines(self, body: Body, lines: Iterator[Body]) -> None:
         """Send lines as they come, or what they come to; an error before the first one has a status of its own."""
         if body.get("stream") is False:
-            every = list(lines)
+            every = []
+            for line in lines:
+                if self._is_gone():
+                    cast(
+                        "Generator[Body]", lines
+                    ).close()  # and with it the request to the engine, as Ollama does
+                    return
+                every.append(line)
             failed = next((each for each in every if "error" in each), None)
             self._json(200 if failed is None else 500, failed or _joined(every))
             return

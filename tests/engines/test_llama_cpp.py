@@ -1,4 +1,4 @@
-"""The embedded engine, with the real model: what it is asked is what it does, and it is gone when it should be."""
+"""The embedded engine, with the real model: what it promises beyond the contract, and that it is gone at its end."""
 
 import asyncio
 import dataclasses
@@ -15,7 +15,6 @@ from overnight.engines.llama_cpp import LlamaCppEngine
 from overnight.errors import ContextOverflow, EngineCrashed, EngineUnavailable
 from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
-from overnight.records import FinishReason
 
 
 def _request(question: str = "What is the capital of France?", **changes) -> Request:
@@ -47,36 +46,6 @@ def _ask(host: EngineHost, *requests: Request):
     return asyncio.run(ask())
 
 
-def test_it_answers_counts_its_tokens_and_says_why_it_ended(host) -> None:
-    (completion,) = _ask(host, _request())
-    assert "Paris" in completion.text
-    assert completion.finish_reason is FinishReason.STOP
-    assert completion.prompt_tokens > 10
-    assert 0 < completion.completion_tokens <= 16
-
-
-def test_a_confidence_is_the_models_own_whatever_it_was_sampled_at(host) -> None:
-    # Scaled by the temperature, the same words would be more likely at 0.2 than at 1.
-    cold, warm = _ask(host, *(_request(temperature=t, logprobs=True, seed=3) for t in (0.0, 0.2)))
-    assert cold.text == warm.text
-    assert cold.mean_logprob == pytest.approx(warm.mean_logprob, abs=1e-6)
-    assert -5 < cold.mean_logprob < 0
-    (without,) = _ask(host, _request())
-    assert without.mean_logprob is None
-
-
-def test_a_cut_off_answer_says_so(host) -> None:
-    (completion,) = _ask(host, _request("Count from one to fifty.", max_new_tokens=4))
-    assert completion.finish_reason is FinishReason.LENGTH
-    assert completion.completion_tokens == 4
-
-
-def test_a_stop_string_ends_the_answer_before_itself(host) -> None:
-    (completion,) = _ask(host, _request(stop=("Paris",)))
-    assert "Paris" not in completion.text
-    assert completion.finish_reason is FinishReason.STOP
-
-
 def test_what_was_sent_is_the_request_with_every_other_sampler_off(host) -> None:
     request = _request(temperature=0.7, top_p=0.9, top_k=20, seed=11, stop=("END",))
     (completion,) = _ask(host, request)
@@ -84,13 +53,6 @@ def test_what_was_sent_is_the_request_with_every_other_sampler_off(host) -> None
     assert {key: completion.sent[key] for key in asked} == asked
     # llama.cpp's own default for min_p is .05, which would cut the distribution that was asked for.
     assert completion.sent["min_p"] == 0.0
-
-
-def test_the_same_seed_draws_the_same_and_another_seed_draws_another(host) -> None:
-    questions = [_request("Write a line about the sea.", temperature=1.0, seed=seed) for seed in (1, 1, 2)]
-    first, again, other = (_ask(host, question)[0].text for question in questions)
-    assert first == again
-    assert first != other
 
 
 def test_an_answer_does_not_depend_on_its_neighbours_or_on_the_prefix_cache(host) -> None:
@@ -106,20 +68,9 @@ def test_an_answer_does_not_depend_on_its_neighbours_or_on_the_prefix_cache(host
     assert backwards == alone
 
 
-def test_unicode_and_control_characters_go_there_and_back(host) -> None:
-    (completion,) = _ask(host, _request("Repeat: “naïve café” ☕ \x07 \u2028 🦊", max_new_tokens=8))
-    assert isinstance(completion.text, str)
-
-
 def test_a_prompt_that_does_not_fit_is_refused_before_it_is_sent(host) -> None:
     with pytest.raises(ContextOverflow, match=r"context holds 512.*execution\.engine\.context_tokens"):
         _ask(host, _request("word " * 600))
-
-
-def test_a_prompt_of_many_bytes_but_few_tokens_is_sent(host) -> None:
-    # 480 bytes of spaces-and-words fit by the engine's count though not by the bound of a byte a token.
-    (completion,) = _ask(host, _request("elephant " * 60))
-    assert completion.prompt_tokens < 512
 
 
 def test_the_host_listens_on_loopback_only_and_wants_its_token(host) -> None:
