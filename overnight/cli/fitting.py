@@ -14,11 +14,12 @@ from overnight.memory.facts import ModelFacts, read_facts
 from overnight.memory.fits import MARGIN, in_words
 from overnight.memory.fitting import ModelFit, first_that_fits, fit_rungs
 from overnight.memory.free import FreeMemory, free_memory
+from overnight.planning.ladder import ladder
 from overnight.spec.config_root import ConfigRoot
-from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import Execution
 
-_CONTEXTS = (8192, 4096, 2048)
+_LONGEST, _SHORTEST = 8192, 2048  # contexts in tokens, between which is stepped down
 _ROWS = 8  # of a batch of transformers, whose size follows the memory there is
 _HELD_AS = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 
@@ -45,12 +46,16 @@ def show_fit(name: str, slots: int | None, context_tokens: int | None, *, as_jso
 def settings_to_try(
     model: ModelSpec, slots: int | None, context_tokens: int | None
 ) -> list[tuple[ModelSpec, int, int]]:
-    """Return settings in the order in which a run would step down: fewer requests at once, then a shorter context."""
-    most = _ROWS if model.engine is EngineKind.TRANSFORMERS else REQUESTS_AT_ONCE[model.engine]
-    at_once = [slots] if slots else sorted({most, max(1, most // 2), 1}, reverse=True)
-    lengths = [min(context, model.context_tokens) for context in _CONTEXTS]
-    contexts = [context_tokens] if context_tokens else sorted(set(lengths), reverse=True)
-    return [(model, n, context) for context in contexts for n in at_once]
+    """Return the rungs of a model's ladder, as a run would step down them from a long context to a short one."""
+    given = {"concurrency": slots, "context": context_tokens}
+    at_once = slots or (_ROWS if model.engine is EngineKind.TRANSFORMERS else None)
+    execution = Execution(
+        max_concurrent_requests=at_once,
+        step_down=tuple(each for each in Execution().step_down if given.get(each) is None),
+    )
+    longest = context_tokens or min(_LONGEST, model.context_tokens)
+    rungs = ladder(model, longest, min(longest, _SHORTEST), execution).rungs
+    return [(rung.model, rung.slots, rung.context_tokens) for rung in rungs]
 
 
 def find_model(name: str) -> ModelSpec:
@@ -64,7 +69,9 @@ def find_model(name: str) -> ModelSpec:
         return _model_at(path.resolve())
     if path.suffix == ".gguf" or path.is_absolute():
         raise UsageError(f"{name}: no such file; give a GGUF file, a folder, or the name of a model")
-    return ConfigRoot(Path("config")).model(name)
+    root = ConfigRoot(Path("config"))
+    model = root.model(name)
+    return model.model_copy(update={"ladder": root.stand_ins(model)})
 
 
 def _model_at(path: Path) -> ModelSpec:
@@ -77,7 +84,7 @@ def _model_at(path: Path) -> ModelSpec:
         family=facts.architecture,
         params_billion=max(facts.n_parameters, 1) / 1e9,
         quantization=_quantization(facts),
-        context_tokens=facts.trained_context or max(_CONTEXTS),
+        context_tokens=facts.trained_context or _LONGEST,
     )
 
 

@@ -45,7 +45,7 @@ class Overrides:
                 raise UsageError(f"{source}: {key}: {parent!r} is not a mapping in this config")
             here = below
         old = here.get(last)
-        if old == new:
+        if last in here and old == new:  # null where the config has nothing is not the default
             return
         here[last] = new
         self.made.append(Override(key=key, old=old, new=new, source=source))

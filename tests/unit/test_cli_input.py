@@ -106,6 +106,14 @@ def test_an_option_that_says_what_the_config_says_is_no_override(project: Path) 
     assert load(project, temps="0.5", models="tiny").overrides == ()
 
 
+def test_null_is_said_even_where_the_config_says_nothing(project: Path) -> None:
+    # Left out, the margin is its default; null turns the estimate off.
+    sweep = load_sweep(
+        str(project / "sweeps" / "s.yaml"), changes={}, assignments=["execution.memory_margin=null"]
+    )
+    assert sweep.spec.execution.memory_margin is None
+
+
 def test_no_option_is_no_override(project: Path) -> None:
     assert load(project, temps=None, limit_items=None).overrides == ()
 

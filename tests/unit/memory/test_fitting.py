@@ -63,7 +63,7 @@ def test_fewer_requests_at_once_come_before_a_shorter_context(small: ModelSpec) 
     tried = [(slots, context) for _, slots, context in settings_to_try(small, None, None)]
     assert tried == [(4, 2048), (2, 2048), (1, 2048)]
     longer = small.model_copy(update={"context_tokens": 5000})
-    assert [row[1:] for row in settings_to_try(longer, 2, None)] == [(2, 5000), (2, 4096), (2, 2048)]
+    assert [row[1:] for row in settings_to_try(longer, 2, None)] == [(2, 5000), (2, 2560), (2, 2048)]
 
 
 def test_weights_that_are_not_here_are_said_not_to_be(small: ModelSpec) -> None:
