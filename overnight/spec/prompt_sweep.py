@@ -20,6 +20,7 @@ from pydantic import (
 from overnight.records import Condition
 from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
+from overnight.spec.engine_transformers import TransformersSettings
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
 from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
 from overnight.spec.prompt_set import PromptSet
@@ -192,7 +193,7 @@ class PromptSweepExperiment(Spec):
 
 
 class EngineSettings(Spec):
-    """How the embedded llama.cpp engine is held; none of it is part of a result's identity."""
+    """How an engine is held; none of it is part of a result's identity."""
 
     context_tokens: PositiveInt | None = Field(
         default=None, description="context of one request; null: the longest prompt and answer of the run"
@@ -205,6 +206,7 @@ class EngineSettings(Spec):
         "null: true without a GPU, where that can be had",
     )
     startup_timeout_s: float = Field(default=300, gt=0)
+    transformers: TransformersSettings = TransformersSettings()
 
 
 class Execution(Spec):
