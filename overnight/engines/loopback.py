@@ -65,6 +65,10 @@ class LoopbackClient:
         return self._state
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the JSON object that the host answers with; see ``ask``."""
+        return await self.ask("POST", path, body)
+
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON object that the host answers with.
 
         Raises:
@@ -73,7 +77,7 @@ class LoopbackClient:
             EngineError: what ``raise_for`` makes of an error.
         """
         try:
-            response = await self._http().post(path, json=body)
+            response = await self._http().request(method, path, json=body)
         except httpx.TimeoutException:
             raise BadResponse(
                 f"no answer within {self._timeout_s:g} s; raise execution.request_timeout_s"

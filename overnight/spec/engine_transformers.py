@@ -19,5 +19,5 @@ class TransformersSettings(Spec):
         default=None, description="null: a GPU where there is one; weights are never spread over two devices"
     )
     attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(
-        default=None, description="the implementation of attention; null: sdpa"
+        default=None, description="the implementation of attention; null: sdpa where the model has it"
     )

@@ -203,7 +203,7 @@ class EngineSettings(Spec):
     batch_invariant: bool | None = Field(
         default=None,
         description="true: an answer does not depend on what else is in the batch or in the prefix cache; "
-        "null: true without a GPU, where that can be had",
+        "null: true for llama.cpp without a GPU, where it costs nothing; with transformers true is one row at a time",
     )
     startup_timeout_s: float = Field(default=300, gt=0)
     transformers: TransformersSettings = TransformersSettings()
