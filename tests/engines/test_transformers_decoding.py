@@ -21,7 +21,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def loaded(dequantised_weights) -> Loaded:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # more of them wait for each other on a busy machine
     return load(dequantised_weights, dtype="float32", device="cpu")
 
 
