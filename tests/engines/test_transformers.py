@@ -29,6 +29,8 @@ OPTIONS = {
     "batch_invariant": False,
 }
 
+SOON = (" ", "e", "\n", "a", "i", "o")  # an answer ends with its first tokens, whatever room was asked for
+
 
 @pytest.fixture(scope="module")
 def host(dequantised_weights, tmp_path_factory):
@@ -36,7 +38,7 @@ def host(dequantised_weights, tmp_path_factory):
         module="overnight.engines.transformers.host",
         model_path=dequantised_weights,
         slots=64,
-        context_tokens=1024,
+        context_tokens=8192,
         threads=1,
         options=OPTIONS,
         startup_timeout_s=120,
@@ -116,12 +118,12 @@ def test_requests_that_come_together_are_one_batch_and_each_gets_its_own_answer(
 
 def test_a_prompt_that_does_not_fit_is_refused_before_it_is_sent(host) -> None:
     before = _health(host)
-    with pytest.raises(ContextOverflow, match=r"context holds 1024.*execution\.engine\.context_tokens"):
-        _ask(host, _request("word " * 1200))
+    with pytest.raises(ContextOverflow, match=r"context holds 8192.*execution\.engine\.context_tokens"):
+        _ask(host, _request("word " * 300, max_new_tokens=8000))
     assert _health(host)["rows"] == before["rows"]
-    # 1100 bytes fit by the engine's count though not by the bound of a byte a token.
-    (completion,) = _ask(host, _request("elephant " * 122, max_new_tokens=1))
-    assert completion.prompt_tokens < 1024
+    # 360 bytes fit by the engine's count though not by the bound of a byte a token.
+    (completion,) = _ask(host, _request("elephant " * 40, max_new_tokens=8000, stop=SOON))
+    assert completion.prompt_tokens < 192
 
 
 def test_the_host_listens_on_loopback_only_and_wants_its_token(host) -> None:
@@ -149,18 +151,17 @@ def test_an_answer_that_nobody_waits_for_is_not_computed_to_its_end(host) -> Non
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by prlimit")
 def test_a_batch_that_does_not_fit_is_halved_and_one_row_that_does_not_is_out_of_memory(host) -> None:
     pid = host.state.pid
-    requests = [_request(f"{n} " + "elephant " * 80, max_new_tokens=600) for n in range(16)]
-    short = [
-        dataclasses.replace(request, max_new_tokens=600, stop=(" ", "e", "\n", "a")) for request in requests
-    ]
-    # A row has room for some 700 tokens of 30 layers x 2 x 3 heads x 64 numbers of 4 bytes: 32 MB of keys and values.
-    with _only(pid, 230 * 2**20):
-        answers = _ask(host, *short)
-    assert len(answers) == 16
+    requests = [_request(f"{n} " + "elephant " * 80, max_new_tokens=600, stop=SOON) for n in range(8)]
+    # A row has room for some 800 tokens of 30 layers x 2 x 3 heads x 64 numbers of 4 bytes: 37 MB; eight of them 295 MB.
+    with _only(pid, 130 * 2**20):
+        answers = _ask(host, *requests)
+    assert len(answers) == 8
     health = _health(host)
     assert health["halvings"] >= 1
+    assert health["batch_tokens"] < 8 * 600  # later batches are not tried in vain
+    # 8000 tokens take 369 MB, which no smaller batch can help.
     with _only(pid, 8 * 2**20), pytest.raises(OutOfMemory, match=r"a single prompt of \d+ tokens"):
-        _ask(host, short[0])
+        _ask(host, _request(max_new_tokens=8000, stop=SOON))
     assert "Paris" in _ask(host, _request())[0].text
     assert (host.state.pid, host.state.restarts) == (pid, 0)  # all of it without losing the model
 
@@ -188,7 +189,7 @@ def test_what_cannot_be_loaded_is_one_clear_line(host, tmp_path) -> None:
     settings = dataclasses.replace(host.settings, model_path=tmp_path)
     with (
         EngineHost(settings, tmp_path, "broken") as broken,
-        pytest.raises(EngineCrashed, match="could not be loaded: OSError: .*safetensors"),
+        pytest.raises(EngineCrashed, match=r"could not be loaded: OSError: .*safetensors"),
     ):
         broken.start()
 
