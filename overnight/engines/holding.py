@@ -11,10 +11,12 @@ from overnight.engines.openai.client import OpenAIEngine
 from overnight.engines.openai.holder import ServedElsewhere
 from overnight.engines.protocol import Engine
 from overnight.engines.state import EngineState
+from overnight.engines.transformers.client import TransformersEngine
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import Execution
 
 _LLAMA_CPP = "overnight.engines.llama_cpp_host"
+_TRANSFORMERS = "overnight.engines.transformers.host"
 
 
 class Holder(Protocol):
@@ -97,7 +99,8 @@ def connect(model: ModelSpec, execution: Execution, folder: Path) -> Engine:
             execution.engine,
             timeout_s=execution.request_timeout_s,
         )
-    return LlamaCppEngine(
+    client = TransformersEngine if model.engine is EngineKind.TRANSFORMERS else LlamaCppEngine
+    return client(
         folder / f"{model.name}.json",
         timeout_s=execution.request_timeout_s,
         startup_timeout_s=execution.engine.startup_timeout_s,
@@ -107,13 +110,23 @@ def connect(model: ModelSpec, execution: Execution, folder: Path) -> Engine:
 def host_settings(model: ModelSpec, weights: Path, context_tokens: int, execution: Execution) -> HostSettings:
     """Return how a process of our own is to hold a model."""
     engine = execution.engine
+    if model.engine is EngineKind.TRANSFORMERS:
+        module = _TRANSFORMERS
+        options = {
+            **model.held(),
+            **engine.transformers.model_dump(),
+            "batch_invariant": bool(engine.batch_invariant),
+        }
+    else:
+        module = _LLAMA_CPP
+        options = {"gpu_layers": engine.gpu_layers, "batch_invariant": engine.batch_invariant}
     return HostSettings(
-        module=_LLAMA_CPP,
+        module=module,
         model_path=weights,
         slots=execution.requests_at_once(model.engine),
         context_tokens=context_tokens,
         threads=engine.threads or physical_cores(),
-        options={"gpu_layers": engine.gpu_layers, "batch_invariant": engine.batch_invariant},
+        options=options,
         startup_timeout_s=engine.startup_timeout_s,
         memory_limit_bytes=engine.memory_limit_bytes,
     )

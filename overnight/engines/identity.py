@@ -12,6 +12,7 @@ from typing import Any
 
 from overnight.engines.neutral_samplers import NEUTRAL
 from overnight.engines.openai.dialects import FACTS
+from overnight.engines.transformers.client import SAMPLERS
 from overnight.spec.engine_openai import OpenAISettings
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import EngineSettings
@@ -46,6 +47,8 @@ def answer_identity(model: ModelSpec, settings: EngineSettings) -> dict[str, Any
         return served_identity(model, settings.openai)
     if model.engine is EngineKind.OLLAMA:
         return _ollama_identity(settings)
+    if model.engine is EngineKind.TRANSFORMERS:
+        return _transformers_identity(model, settings)
     if model.engine is not EngineKind.LLAMA_CPP:
         return None
     devices = _gpu_names() if settings.gpu_layers else ()
@@ -112,6 +115,30 @@ def _ollama_identity(settings: EngineSettings) -> dict[str, Any] | None:
         "samplers": asking.NEUTRAL,
         "gpu_layers": settings.gpu_layers,
         **hardware,
+    }
+
+
+def _transformers_identity(model: ModelSpec, settings: EngineSettings) -> dict[str, Any]:
+    """Return what transformers answers with.
+
+    Matrix products have other kernels for other numbers of rows, on every device, so an answer may depend in its last
+    bits on what else is in its batch unless rows are computed one at a time. It is a draw of the same distribution
+    all the same, so it is kept; the size of the batches is not in here.
+    """
+    libraries = ["torch", "transformers", "tokenizers"] + (["bitsandbytes"] if model.held_in_bits else [])
+    device = settings.transformers.device
+    return {
+        "answer_version": ANSWER_VERSION,
+        "engine": model.engine.value,
+        "library": [f"{name} {version(name)}" for name in libraries],
+        "samplers": SAMPLERS,
+        "batch_invariant": bool(settings.batch_invariant),
+        "held": model.held(),
+        "attention": settings.transformers.attention,
+        "device": device,
+        "gpus": [] if device == "cpu" else list(_gpu_names()),
+        "cpu": list(_kernel_features()),
+        "system": f"{platform.system()} {platform.machine()}",
     }
 
 

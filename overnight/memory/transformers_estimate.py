@@ -12,16 +12,6 @@ from overnight.memory.facts import ModelFacts, TensorFacts, is_embedding, is_out
 from overnight.spec.model import ModelSpec
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-_PLAIN = {
-    "fp32": "float32",
-    "f32": "float32",
-    "bf16": "bfloat16",
-    "fp16": "float16",
-    "f16": "float16",
-    "int8": "bfloat16",
-    "nf4": "bfloat16",
-}
-_PLAIN |= {name: name for name in _DTYPE_BYTES}
 _NF4_BLOCK = 64  # weights that share a float32 scale (bitsandbytes without double quantisation)
 # Of a process that has imported torch and transformers, beside the model. Measured on Linux without CUDA.
 _PROCESS_BYTES = 396 * MIB
@@ -49,13 +39,12 @@ class TransformersSettings:
     @classmethod
     def of(cls, model: ModelSpec, rows: int, context_tokens: int, *, is_on_device: bool) -> Self:
         """Return the settings of a model: rows that each fill their context with their prompt."""
-        held = model.quantization.lower()
         return cls(
             rows=rows,
             prompt_tokens=context_tokens,
             new_tokens=0,
-            dtype=_PLAIN.get(held, "float32"),  # types of GGUF files are dequantised
-            bits=held if held in ("int8", "nf4") else None,
+            dtype=model.compute_dtype,
+            bits=model.held_in_bits,
             is_on_device=is_on_device,
         )
 

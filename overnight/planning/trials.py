@@ -204,10 +204,12 @@ def _fingerprint(model: ModelSpec, cell: _Cell, experiment: PromptSweepExperimen
 
     Out of it on purpose: names of models and prompt sets, the engine's settings, scoring, statistics and prices.
     A dataset's name is in it, because seeds and samples depend on it. The same trial comes out before the run and
-    from its ``effective_config.yaml``.
+    from its ``effective_config.yaml``. Where transformers loads the weights, how it holds them is not in their file.
     """
+    held = {"held": model.held()} if model.engine is EngineKind.TRANSFORMERS else {}
     return digest(
-        {
+        held
+        | {
             "version": FINGERPRINT_VERSION,
             "engine": model.engine.value,
             "model": model.weights_identity,

@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -58,8 +58,30 @@ _SOURCES = {
 }
 
 
+Dtype = Literal["float32", "bfloat16", "float16"]
+# What transformers computes in where ``dtype`` does not say it. Weights of a quantised GGUF file are dequantised, and
+# lose nothing in float32 only.
+_DTYPES: dict[str, Dtype] = {
+    "fp32": "float32",
+    "f32": "float32",
+    "float32": "float32",
+    "bf16": "bfloat16",
+    "bfloat16": "bfloat16",
+    "fp16": "float16",
+    "f16": "float16",
+    "float16": "float16",
+}
+_HELD_IN_BITS: dict[str, Dtype] = {"int8": "bfloat16", "nf4": "bfloat16"}
+_OF_GGUF = re.compile(r"(i?q[1-8]|tq[12]|mxfp4)\w*")
+
+
 class ModelSpec(Spec):
-    """One model as it is to be loaded."""
+    """One model as it is to be loaded.
+
+    For llama.cpp and servers ``quantization`` is a label. For transformers it decides how weights are held: fp32,
+    bf16 and fp16 as they are, int8 and nf4 by bitsandbytes, none in ``dtype``, and the types of GGUF files (Q4_K_M)
+    dequantised.
+    """
 
     name: Name = Field(description="short name, used in trial folders and on the command line")
     engine: EngineKind = Field(default=EngineKind.LLAMA_CPP, description="what runs it")
@@ -74,6 +96,14 @@ class ModelSpec(Spec):
     quantization: str = Field(description="e.g. Q4_K_M")
     context_tokens: int = Field(gt=0, description="the longest context that the model was trained for")
     license: str | None = None
+    dtype: Dtype | None = Field(
+        default=None,
+        description="what transformers computes in; null: by the quantization (bfloat16 for int8 and nf4, float32 "
+        "for the types of GGUF files)",
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="transformers only: run the Python code that comes with the weights"
+    )
     endpoint: Endpoint | None = Field(
         default=None,
         description="where a served model is asked; for engine openai_compatible, and needed there",
@@ -87,7 +117,13 @@ class ModelSpec(Spec):
     def identity(self) -> dict[str, Any]:
         """What of a model can change an answer; names and labels cannot."""
         weights = self.weights_identity or self.source
-        return {"engine": self.engine.value, "weights": weights, "quantization": self.quantization}
+        held = self.held() if self.engine is EngineKind.TRANSFORMERS else None
+        return {
+            "engine": self.engine.value,
+            "weights": weights,
+            "quantization": self.quantization,
+            "held": held,
+        }
 
     @property
     def has_stand_ins_resolved(self) -> bool:
@@ -153,6 +189,49 @@ class ModelSpec(Spec):
     def served_name(self) -> str:
         """The name of the model at the server that has it."""
         return self.source.partition(":")[2]
+
+    @model_validator(mode="after")
+    def _weights_that_can_be_held(self) -> Self:
+        if self.engine is EngineKind.TRANSFORMERS:
+            held = self.quantization.lower()
+            plain = _DTYPES.get(held)
+            if plain is not None and self.dtype not in (None, plain):
+                raise ValueError(
+                    f"dtype {self.dtype}: contradicts quantization {self.quantization}; leave one of them out "
+                    "(quantization: none)"
+                )
+            if held == "none" and self.dtype is None:
+                raise ValueError(
+                    "dtype: missing; say float32, bfloat16 or float16 where quantization is none"
+                )
+            if not (plain or held == "none" or held in _HELD_IN_BITS or _OF_GGUF.fullmatch(held)):
+                raise ValueError(
+                    f"quantization {self.quantization!r}: transformers holds fp32, bf16, fp16, int8, nf4, none "
+                    "(with dtype) and the types of GGUF files"
+                )
+        elif self.engine is not EngineKind.DRY_RUN and (self.dtype or self.trust_remote_code):
+            raise ValueError(f"dtype and trust_remote_code are for transformers, not for {self.engine.value}")
+        return self
+
+    @property
+    def compute_dtype(self) -> Dtype:
+        """What transformers computes in."""
+        held = self.quantization.lower()
+        return self.dtype or _DTYPES.get(held) or _HELD_IN_BITS.get(held) or "float32"
+
+    @property
+    def held_in_bits(self) -> Literal["int8", "nf4"] | None:
+        """How bitsandbytes holds the weights for transformers; None where they are held in ``compute_dtype``."""
+        held = self.quantization.lower()
+        return "int8" if held == "int8" else "nf4" if held == "nf4" else None
+
+    def held(self) -> dict[str, Any]:
+        """Return how transformers holds the weights: what of it, beside their digest, changes answers."""
+        return {
+            "dtype": self.compute_dtype,
+            "bits": self.held_in_bits,
+            "trust_remote_code": self.trust_remote_code,
+        }
 
     @property
     def scheme(self) -> str:

@@ -22,6 +22,7 @@ from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.engine_ollama import OllamaSettings
 from overnight.spec.engine_openai import OpenAISettings
+from overnight.spec.engine_transformers import TransformersSettings
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind, ModelSpec
 from overnight.spec.pricing import Discount, HostedPrice, LocalTariff, Price, Rates
 from overnight.spec.prompt_set import PromptSet
@@ -198,7 +199,7 @@ Concession = Literal["concurrency", "context", "quantization", "model"]
 
 
 class EngineSettings(Spec):
-    """How the embedded llama.cpp engine is held; none of it is part of a result's identity."""
+    """How an engine is held; none of it is part of a result's identity."""
 
     context_tokens: PositiveInt | None = Field(
         default=None, description="context of one request; null: the longest prompt and answer of the run"
@@ -208,7 +209,7 @@ class EngineSettings(Spec):
     batch_invariant: bool | None = Field(
         default=None,
         description="true: an answer does not depend on what else is in the batch or in the prefix cache; "
-        "null: true without a GPU, where that can be had",
+        "null: true for llama.cpp without a GPU, where it costs nothing; with transformers true is one row at a time",
     )
     startup_timeout_s: float = Field(default=300, gt=0)
     memory_limit_gib: float | None = Field(
@@ -220,6 +221,7 @@ class EngineSettings(Spec):
     openai: OpenAISettings = Field(
         default=OpenAISettings(), description="for models that are served elsewhere"
     )
+    transformers: TransformersSettings = TransformersSettings()
 
     @property
     def memory_limit_bytes(self) -> int | None:

@@ -7,12 +7,20 @@ import pytest
 from overnight.engines.host import EngineHost, HostSettings, physical_cores
 from overnight.engines.sources import fetch
 from overnight.spec.config_root import ConfigRoot, shipped_config
+from overnight.spec.model import ModelSpec
 
 
 @pytest.fixture(scope="session")
 def weights(model_cache: Path) -> Path:
     model = ConfigRoot(shipped_config()).model("smollm2-135m-instruct-q4_1")
     return fetch(model, model_cache).path
+
+
+@pytest.fixture(scope="session")
+def dequantised_weights(model_cache: Path) -> Path:
+    """Return the same model as a folder of safetensors in float32; made once a machine, which takes a minute."""
+    fields = ConfigRoot(shipped_config()).model("smollm2-135m-instruct-q4_1").model_dump()
+    return fetch(ModelSpec(**(fields | {"engine": "transformers"})), model_cache).path
 
 
 @pytest.fixture

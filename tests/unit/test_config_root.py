@@ -158,7 +158,7 @@ def test_a_file_whose_name_is_not_the_one_in_it_is_refused(
     [
         ({"source": "gone.gguf"}, r"model tiny: source: .*gone\.gguf: no such file"),
         ({"source": "tiny.yaml"}, r"model tiny: source: .*tiny\.yaml begins with b'.*', wanted a GGUF file"),
-        ({"source": "."}, r"model tiny: source: .*: no such file"),
+        ({"source": "."}, r"model tiny: source: .*: a folder; give the path of a GGUF file"),
         ({"source": "pypi:package==1#file"}, r"model tiny: sha256: missing; pin the digest"),
         ({"source": "pypi:package#file"}, "wanted pypi:package==version#file"),
         ({"source": "ollama:llama3"}, "llama_cpp takes a path, pypi:package==version#file, hf:owner/repo"),

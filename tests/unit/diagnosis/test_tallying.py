@@ -5,7 +5,7 @@ from typing import Any
 
 from overnight.diagnosis.evidence import Arm, Tables
 from overnight.diagnosis.tallying import tally_draws, tally_tables
-from overnight.engines import llama_cpp
+from overnight.engines import llama_cpp, loopback
 from overnight.ids import custom_id
 
 
@@ -84,7 +84,7 @@ def test_time_outs_and_the_need_of_long_prompts_are_read_from_our_engines_messag
 
 def test_our_engine_still_puts_it_the_way_that_is_read_here() -> None:
     # The wording is the only thing that carries these numbers into the journal.
-    source = inspect.getsource(llama_cpp)
+    source = inspect.getsource(llama_cpp) + inspect.getsource(loopback)
     assert "no answer within" in source
     assert "tokens and its answer up to" in source
 

@@ -1,0 +1,174 @@
+"""The process that holds a model with transformers and answers on loopback, behind a token.
+
+Started by ``EngineHost`` as ``python -m overnight.engines.transformers.host``. The first line of standard input is
+the settings as JSON; one line on standard output says that it serves; the end of standard input ends it.
+
+    POST /complete  messages, temperature, top_p, top_k, max_new_tokens, seed, stop, logprobs -> the answer
+    POST /count     messages -> tokens of the prompt
+    GET  /health    what is held, how, and what was computed
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from overnight.engines.limits import limit_memory
+from overnight.engines.transformers.serving import Caller, LoopbackServer, RefusedRequest
+from overnight.errors import BadResponse, OutOfMemory
+
+
+def main() -> None:
+    """Load, serve, and leave with the process that asked for it."""
+    settings = json.loads(sys.stdin.readline())
+    limit_memory(settings["memory_limit_bytes"])
+    # Read when torch is loaded. Threads that spin while they wait for each other take the processor from the one that
+    # they wait for, as soon as anything else runs on the machine: measured, five to ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
+    started = time.monotonic()
+    try:
+        held = HeldModel(settings)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the last line of the log says it in one
+        traceback.print_exc()
+        from overnight.engines.transformers.memory import is_out_of_memory  # noqa: PLC0415 - imports torch
+
+        said = " ".join(str(error).split())
+        lack = "out of memory: " if is_out_of_memory(error) else ""
+        print(f"{lack}{type(error).__name__}: {said}", file=sys.stderr)  # noqa: T201 - the log of the host
+        sys.exit(1)
+    load_s = round(time.monotonic() - started, 3)
+    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
+    threading.Thread(target=held.scheduler.run_forever, name="batches", daemon=True).start()
+    asyncio.run(_serve(held, settings, load_s))
+
+
+def _leave_with_the_parent() -> None:
+    sys.stdin.read()
+    os._exit(0)  # a batch that nobody waits for any more may be under way
+
+
+async def _serve(held: "HeldModel", settings: dict[str, Any], load_s: float) -> None:
+    server = await LoopbackServer(
+        settings["token"],
+        {"POST /complete": held.complete, "POST /count": held.count, "GET /health": held.health},
+        public=frozenset({"GET /health"}),
+    ).start(settings["port"])
+    ready = {"url": f"http://127.0.0.1:{settings['port']}", "load_s": load_s}
+    print(json.dumps(ready), flush=True)  # noqa: T201 - the message to the parent
+    await server.serve_forever()
+
+
+class HeldModel:
+    """A model on its device, and the answers to requests for it."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        import torch  # noqa: PLC0415 - only where a model is held
+
+        from overnight.engines.transformers.decoding import Decoder  # noqa: PLC0415 - the same
+        from overnight.engines.transformers.loading import load  # noqa: PLC0415
+        from overnight.engines.transformers.memory import batch_budget  # noqa: PLC0415
+        from overnight.engines.transformers.prompts import PromptRenderer  # noqa: PLC0415
+        from overnight.engines.transformers.scheduling import Scheduler  # noqa: PLC0415
+
+        torch.set_num_threads(settings["threads"])
+        loaded = load(
+            Path(settings["model_path"]),
+            dtype=settings["dtype"],
+            bits=settings["bits"],
+            device=settings["device"],
+            attention=settings["attention"],
+            trust_remote_code=settings["trust_remote_code"],
+        )
+        self._context_tokens = settings["context_tokens"]
+        self._renderer = PromptRenderer(loaded.tokenizer)
+        self._facts = {
+            "device": str(loaded.device),
+            "dtype": settings["dtype"],
+            "bits": settings["bits"],
+            "attention": getattr(loaded.model.config, "_attn_implementation", None),
+            "template": self._renderer.template,
+            "eos_ids": sorted(loaded.eos_ids),
+        }
+        tokenizer = loaded.tokenizer
+        decoder = Decoder(
+            loaded.model,
+            loaded.eos_ids,
+            lambda ids: tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            share_prefixes=not settings["batch_invariant"],
+        )
+        budget = settings["batch_tokens"] or batch_budget(
+            loaded.model.config, loaded.dtype, loaded.device, self._context_tokens
+        )
+        rows = 1 if settings["batch_invariant"] else settings["slots"]
+        self.scheduler = Scheduler(decoder, loaded.device, budget, rows)
+
+    async def health(self, _: dict[str, Any], __: Caller) -> dict[str, Any]:
+        """Return what is held and what was computed."""
+        return {"status": "ok", **self._facts, **self.scheduler.counts()}
+
+    async def count(self, body: dict[str, Any], _: Caller) -> dict[str, Any]:
+        """Return how many tokens the prompt of some messages has."""
+        return {"prompt_tokens": len(self._prompt(body))}
+
+    async def complete(self, body: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Return the answer to one request; one that nobody waits for any more is not computed to its end."""
+        from overnight.engines.transformers.decoding import Job  # noqa: PLC0415 - imports torch
+        from overnight.engines.transformers.sampling import Sampling  # noqa: PLC0415
+
+        prompt = self._prompt(body)
+        try:
+            sampling = Sampling(float(body["temperature"]), float(body["top_p"]), int(body["top_k"]))
+            job = Job(
+                prompt=prompt,
+                sampling=sampling,
+                seed=int(body["seed"]),
+                max_new_tokens=int(body["max_new_tokens"]),
+                stop=tuple(body["stop"]),
+            )
+            wants_logprobs = bool(body["logprobs"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RefusedRequest(400, "BadRequest", f"{type(error).__name__}: {error}") from None
+        if len(prompt) + job.max_new_tokens > self._context_tokens:
+            raise RefusedRequest(
+                400,
+                "ContextOverflow",
+                f"the prompt has {len(prompt)} tokens and its answer up to {job.max_new_tokens}, the context "
+                f"holds {self._context_tokens}",
+            )
+        waiting = self.scheduler.submit(job)
+        try:
+            answer = await caller.wait_for(asyncio.wrap_future(waiting.answer))
+        except OutOfMemory as error:
+            raise RefusedRequest(507, "OutOfMemory", str(error)) from None
+        except BadResponse as error:
+            raise RefusedRequest(500, "BadResponse", str(error)) from None
+        finally:
+            waiting.is_wanted = False
+        return {
+            "text": answer.text,
+            "finish_reason": answer.finish_reason,
+            "prompt_tokens": len(prompt),
+            "cached_tokens": answer.cached_tokens,
+            "completion_tokens": len(answer.ids),
+            "token_logprobs": list(answer.token_logprobs) if wants_logprobs else None,
+            "prefill_s": round(answer.prefill_s, 5),
+            "decode_s": round(answer.decode_s, 5),
+            "template": self._renderer.template,
+        }
+
+    def _prompt(self, body: dict[str, Any]) -> tuple[int, ...]:
+        try:
+            return self._renderer.ids(body["messages"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RefusedRequest(400, "BadRequest", f"messages: {type(error).__name__}: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

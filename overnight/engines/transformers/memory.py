@@ -1,0 +1,60 @@
+"""Memory of one device: when an error means that there is none left, what a token takes, and what is free."""
+
+import gc
+from typing import Any
+
+import psutil
+import torch
+
+_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to allocate")
+_SHARE = 0.5  # of what is free; the rest is for what the estimate does not know
+_MOST_TOKENS = 65_536  # larger batches are no faster
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True where an error says that memory was not there: torch's CPU allocator raises a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+def release(device: torch.device) -> None:
+    """Give what is not used any more back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return what is free on a device now, other processes counted."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    available = int(psutil.virtual_memory().available)
+    if device.type == "mps":
+        return min(
+            available, int(torch.mps.recommended_max_memory()) - int(torch.mps.driver_allocated_memory())
+        )
+    return available
+
+
+def token_bytes(config: Any, dtype: torch.dtype) -> int:
+    """Return what a token of a batch takes: keys and values twice, and the widest activations of one layer.
+
+    Keys and values: 2 x layers x heads of keys x dimensions of a head. They are counted twice because rows that leave
+    a batch are taken out by a copy, layer by layer, and attention repeats the heads of a group.
+    """
+    text = config.get_text_config(decoder=True)
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    keys_values = 2 * text.num_hidden_layers * heads * width
+    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    activations = 6 * text.hidden_size + 3 * inner
+    return int((2 * keys_values + activations) * dtype.itemsize)
+
+
+def batch_budget(config: Any, dtype: torch.dtype, device: torch.device, one_request: int) -> int:
+    """Return how many tokens a batch may have: what half of the free memory holds, and one request at least."""
+    fitting = int(free_bytes(device) * _SHARE) // token_bytes(config, dtype)
+    return max(one_request, min(fitting, _MOST_TOKENS))
