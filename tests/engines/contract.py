@@ -68,6 +68,34 @@ def llama_cpp(weights: Path, folder: Path) -> Iterator[Subject]:
         )
 
 
+@takes_part("transformers")
+@contextlib.contextmanager
+def transformers(weights: Path, folder: Path) -> Iterator[Subject]:
+    from overnight.engines.holding import connect, hold
+    from overnight.engines.sources import fetch
+    from overnight.spec.model import ModelSpec
+    from overnight.spec.prompt_sweep import Execution
+
+    model = ModelSpec(
+        name="smollm2",
+        engine="transformers",
+        source=str(weights),
+        family="smollm2",
+        params_billion=0.135,
+        quantization="Q4_1",
+        context_tokens=8192,
+    )
+    # Dequantised once a machine, beside the file that it is made of.
+    held = fetch(model, weights.parents[2]).path
+    execution = Execution(request_timeout_s=120)
+    with hold(model, held, CONTEXT_TOKENS, execution, folder) as holder:
+        holder.start()
+        yield Subject(
+            connect=lambda: connect(model, execution, folder),
+            kill=lambda: os.kill(holder.state.pid, signal.SIGKILL),
+        )
+
+
 @takes_part("openai_compatible")
 @contextlib.contextmanager
 def openai_compatible(weights: Path, folder: Path) -> Iterator[Subject]:
