@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from overnight.cli.app import EXPERIMENTS, AsJson, ExperimentsDir, app
+from overnight.errors import UsageError
 
 Seed = Annotated[int, typer.Option(help="Of every resampling.")]
 Resamples = Annotated[int, typer.Option(min=1, help="Of each bootstrap and each sign-flip test.")]
@@ -197,10 +198,30 @@ def doctor(
     online: Annotated[
         bool, typer.Option("--online", help="Of the machine: ask the Hugging Face hub as well.")
     ] = False,
+    conformance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Hold this model with two engines, one after the other, and say whether they answer the same.",
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="With --conformance: the GGUF file of a model that is served or is a folder."
+        ),
+    ] = None,
     experiments_dir: ExperimentsDir = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with a run, by measured values, and which setting to change; or examine this machine."""
+    if conformance is not None or against is not None:
+        from overnight.cli.doctoring_conformance import examine_conformance  # noqa: PLC0415
+
+        if conformance is None or run is not None or online:
+            raise UsageError("--conformance MODEL [--against FILE] stands alone; take RUN and --online out")
+        examine_conformance(conformance, against, as_json=as_json)
+        return
     if run is not None:
         from overnight.cli.doctoring import examine_run  # noqa: PLC0415
 

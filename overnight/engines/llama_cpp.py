@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from overnight.engines.choices import Choice
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.neutral_samplers import NEUTRAL
 from overnight.engines.protocol import Completion
@@ -18,6 +19,18 @@ class LlamaCppEngine(LoopbackClient):
 
     async def complete(self, request: Request) -> Completion:
         """Return the answer to one request; see ``Engine``."""
+        # One alternative a token: the server lists twenty where none is asked for.
+        completion, _ = await self._answer(request, n_best=1)
+        return completion
+
+    async def complete_with_choices(
+        self, request: Request, n_best: int
+    ) -> tuple[Completion, tuple[Choice, ...]]:
+        """Return the answer to one request, and what else each of its tokens could have been; see ``Chooser``."""
+        completion, body = await self._answer(request, n_best)
+        return completion, _choices(body["choices"][0])
+
+    async def _answer(self, request: Request, n_best: int) -> tuple[Completion, dict[str, Any]]:
         await self._require_room(request)
         sent = {
             "temperature": request.temperature,
@@ -29,8 +42,7 @@ class LlamaCppEngine(LoopbackClient):
             **NEUTRAL,
         }
         if request.logprobs:
-            # One alternative a token: the server lists twenty where none is asked for.
-            sent |= {"logprobs": True, "top_logprobs": 1}
+            sent |= {"logprobs": True, "top_logprobs": n_best}
         started = time.perf_counter()
         body = await self.post(
             "/v1/chat/completions", {"messages": list(request.messages), "cache_prompt": True, **sent}
@@ -39,7 +51,7 @@ class LlamaCppEngine(LoopbackClient):
         try:
             choice = body["choices"][0]
             usage = body["usage"]
-            return Completion(
+            completion = Completion(
                 text=require_text(choice["message"]["content"]),
                 finish_reason=FinishReason(choice["finish_reason"]),
                 prompt_tokens=usage["prompt_tokens"],
@@ -53,6 +65,7 @@ class LlamaCppEngine(LoopbackClient):
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise BadResponse(f"llama.cpp answered without {error}: {str(body)[:200]}") from None
+        return completion, body
 
     async def _require_room(self, request: Request) -> None:
         """Refuse a prompt that does not fit, by the engine's own count where a bound does not settle it."""
@@ -83,6 +96,21 @@ def _token_logprobs(choice: dict[str, Any]) -> tuple[float, ...]:
     """Return the log-probabilities of the tokens that were sampled."""
     tokens = (choice.get("logprobs") or {}).get("content") or []
     return tuple(float(token["logprob"]) for token in tokens)
+
+
+def _choices(choice: dict[str, Any]) -> tuple[Choice, ...]:
+    tokens = (choice.get("logprobs") or {}).get("content") or []
+    try:
+        return tuple(
+            Choice(
+                token_id=int(token["id"]),
+                piece=bytes(token["bytes"]),
+                best=tuple((int(other["id"]), float(other["logprob"])) for other in token["top_logprobs"]),
+            )
+            for token in tokens
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadResponse(f"llama.cpp answered without {error}: {str(choice)[:200]}") from None
 
 
 def _seconds(body: dict[str, Any], name: str) -> float | None:

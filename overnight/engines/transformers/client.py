@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from overnight.engines.choices import Choice
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.protocol import Completion
 from overnight.errors import BadResponse, ContextOverflow, OutOfMemory
@@ -23,6 +24,23 @@ class TransformersEngine(LoopbackClient):
         Raises:
             OutOfMemory: not even this request alone fits.
         """
+        completion, _ = await self._answer(request)
+        return completion
+
+    async def complete_with_choices(
+        self, request: Request, n_best: int
+    ) -> tuple[Completion, tuple[Choice, ...]]:
+        """Return the answer to one request, and what else each of its tokens could have been; see ``Chooser``."""
+        completion, body = await self._answer(request)
+        ids = body["token_ids"]
+        asked = {"messages": list(request.messages), "answer_ids": ids, "n_best": n_best}
+        best = (await self.post("/choices", asked))["best"]
+        return completion, tuple(
+            Choice(token_id=int(chosen), piece=None, best=tuple((int(id_), float(lp)) for id_, lp in pairs))
+            for chosen, pairs in zip(ids, best, strict=True)
+        )
+
+    async def _answer(self, request: Request) -> tuple[Completion, dict[str, Any]]:
         await self._require_room(request)
         sent = {
             "temperature": request.temperature,
@@ -38,7 +56,7 @@ class TransformersEngine(LoopbackClient):
         latency_s = time.perf_counter() - started
         try:
             logprobs = tuple(map(float, body["token_logprobs"])) if request.logprobs else None
-            return Completion(
+            completion = Completion(
                 text=require_text(body["text"]),
                 finish_reason=FinishReason(body["finish_reason"]),
                 prompt_tokens=body["prompt_tokens"],
@@ -52,6 +70,7 @@ class TransformersEngine(LoopbackClient):
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BadResponse(f"the transformers host answered without {error}: {str(body)[:200]}") from None
+        return completion, body
 
     def raise_for(self, kind: str, message: str) -> None:
         """Raise what the host's names of errors mean."""

@@ -5,6 +5,7 @@ the settings as JSON; one line on standard output says that it serves; the end o
 
     POST /complete  messages, temperature, top_p, top_k, max_new_tokens, seed, stop, logprobs -> the answer
     POST /count     messages -> tokens of the prompt
+    POST /choices   messages, answer_ids, n_best -> the likeliest tokens at each place of that answer
     GET  /health    what is held, how, and what was computed
 """
 
@@ -57,7 +58,12 @@ def _leave_with_the_parent() -> None:
 async def _serve(held: "HeldModel", settings: dict[str, Any], load_s: float) -> None:
     server = await LoopbackServer(
         settings["token"],
-        {"POST /complete": held.complete, "POST /count": held.count, "GET /health": held.health},
+        {
+            "POST /complete": held.complete,
+            "POST /count": held.count,
+            "POST /choices": held.choices,
+            "GET /health": held.health,
+        },
         public=frozenset({"GET /health"}),
     ).start(settings["port"])
     ready = {"url": f"http://127.0.0.1:{settings['port']}", "load_s": load_s}
@@ -86,6 +92,7 @@ class HeldModel:
             attention=settings["attention"],
             trust_remote_code=settings["trust_remote_code"],
         )
+        self._model = loaded.model
         self._context_tokens = settings["context_tokens"]
         self._renderer = PromptRenderer(loaded.tokenizer)
         self._facts = {
@@ -116,6 +123,24 @@ class HeldModel:
     async def count(self, body: dict[str, Any], _: Caller) -> dict[str, Any]:
         """Return how many tokens the prompt of some messages has."""
         return {"prompt_tokens": len(self._prompt(body))}
+
+    async def choices(self, body: dict[str, Any], _: Caller) -> dict[str, Any]:
+        """Return the likeliest tokens at each place of an answer that is given, and their log-probabilities."""
+        from overnight.engines.transformers.choosing import best_at_each_place  # noqa: PLC0415
+        from overnight.engines.transformers.memory import is_out_of_memory  # noqa: PLC0415 - import torch
+
+        prompt = self._prompt(body)
+        try:
+            answer, n_best = tuple(map(int, body["answer_ids"])), int(body["n_best"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RefusedRequest(400, "BadRequest", f"{type(error).__name__}: {error}") from None
+        try:
+            best = await asyncio.to_thread(best_at_each_place, self._model, prompt, answer, n_best)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RefusedRequest(507, "OutOfMemory", " ".join(str(error).split())) from None
+        return {"best": best}
 
     async def complete(self, body: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Return the answer to one request; one that nobody waits for any more is not computed to its end."""
@@ -157,6 +182,7 @@ class HeldModel:
             "prompt_tokens": len(prompt),
             "cached_tokens": answer.cached_tokens,
             "completion_tokens": len(answer.ids),
+            "token_ids": list(answer.ids),
             "token_logprobs": list(answer.token_logprobs) if wants_logprobs else None,
             "prefill_s": round(answer.prefill_s, 5),
             "decode_s": round(answer.decode_s, 5),

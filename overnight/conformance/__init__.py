@@ -1,0 +1,1 @@
+"""Do two engines that hold the same weights say the same, and as surely?"""

@@ -1,0 +1,194 @@
+"""Asking two engines the same: one holds the model, answers and lets it go; then the other."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from overnight.conformance.comparing import Agreement, Answer, compare
+from overnight.conformance.prompts import prompts
+from overnight.conformance.tolerance import FLOAT, QUANTISED, Tolerance
+from overnight.engines.choices import Choice, Chooser
+from overnight.engines.holding import connect, hold
+from overnight.engines.protocol import Completion, Engine
+from overnight.engines.sources import fetch, with_digest
+from overnight.errors import UsageError
+from overnight.memory.facts import read_facts
+from overnight.planning.requests import Request
+from overnight.prompting.messages import Message
+from overnight.spec.model import EngineKind, ModelSpec
+from overnight.spec.prompt_sweep import EngineSettings, Execution
+
+ANSWER_TOKENS = 32
+_CONTEXT_TOKENS = 1024
+_AT_ONCE = 2
+_N_BEST = 10
+_PLAIN_TYPES = {"F32", "F16"}  # what llama.cpp multiplies without rounding activations to 8 bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A model as two engines hold it."""
+
+    first: ModelSpec
+    second: ModelSpec
+
+
+def pair_of(model: ModelSpec, against: Path | None = None) -> Pair:
+    """Return how a model is held twice: by its own engine, and by another one from the same file.
+
+    A GGUF file is held by llama_cpp and by transformers, there in float32, which loses nothing. What is no GGUF file
+    here is compared with llama_cpp and a file that the user names.
+
+    Args:
+        model: in question.
+        against: GGUF file with the same weights; needed where ``model`` is no GGUF file itself.
+
+    Raises:
+        UsageError: a file is needed and not named, is named and not needed, or is not there.
+    """
+    if model.engine is EngineKind.DRY_RUN:
+        raise UsageError(f"model {model.name}: engine: found dry_run, which holds no model; name a real one")
+    is_gguf = model.engine.has_weights_here and model.source.lower().endswith(".gguf")
+    if against is None and not is_gguf:
+        raise UsageError(
+            f"model {model.name}: {model.source} is no GGUF file that two engines could hold; name one with the same "
+            "weights: --against FILE.gguf"
+        )
+    if against is not None:
+        if model.engine is EngineKind.LLAMA_CPP:
+            raise UsageError(
+                f"model {model.name}: --against: not needed, since transformers holds {model.source} too; take it out"
+            )
+        if not against.is_file():
+            raise UsageError(
+                f"--against: {against}: no such file; name a GGUF file with the weights of {model.name}"
+            )
+        return Pair(first=model, second=_held_by(model, EngineKind.LLAMA_CPP, source=str(against.resolve())))
+    if model.engine is EngineKind.LLAMA_CPP:
+        return Pair(first=model, second=_held_by(model, EngineKind.TRANSFORMERS, source=model.source))
+    return Pair(first=model, second=_held_by(model, EngineKind.LLAMA_CPP, source=model.source))
+
+
+def check_conformance(
+    pair: Pair,
+    *,
+    asked: Mapping[str, tuple[Message, ...]] | None = None,
+    answer_tokens: int = ANSWER_TOKENS,
+    threads: int | None = None,
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Agreement:
+    """Ask both engines of a pair the same, one after the other, and compare what they say.
+
+    Args:
+        pair: a model held twice.
+        asked: messages by the name of the prompt; None for ours.
+        answer_tokens: the longest answer.
+        threads: of the engines; None for the physical cores.
+        on_stage: told what begins.
+
+    Raises:
+        EngineError: an engine cannot hold the model, or does not answer.
+        UsageError: a model's source is not what it says it is.
+    """
+    execution = Execution(max_concurrent_requests=_AT_ONCE, engine=EngineSettings(threads=threads))
+    requests = {
+        name: _request(name, said, answer_tokens)
+        for name, said in (prompts() if asked is None else asked).items()
+    }
+    answers, is_plain = [], True
+    for model in (pair.first, pair.second):
+        on_stage(f"{model.engine.value} holds {model.name} and answers {len(requests)} prompts")
+        given, is_this_plain = _answers(model, requests, execution)
+        answers.append(given)
+        is_plain = is_plain and is_this_plain
+    first, second = answers
+    return agreement(first, second, FLOAT if is_plain else QUANTISED)
+
+
+def agreement(first: Mapping[str, Answer], second: Mapping[str, Answer], tolerance: Tolerance) -> Agreement:
+    """Return how the answers of two engines agree, prompt by prompt."""
+    compared = tuple(compare(name, first[name], second[name]) for name in first)
+    return Agreement(compared=compared, tolerance=tolerance)
+
+
+def _answers(
+    model: ModelSpec, requests: Mapping[str, Request], execution: Execution
+) -> tuple[dict[str, Answer], bool]:
+    """Return the answers of one engine, and whether it computes in more than 8 bits."""
+    path, known = None, with_digest(model, execution.engine)
+    if model.engine.has_weights_here:
+        weights = fetch(known)
+        path = weights.path
+    with tempfile.TemporaryDirectory(prefix="overnight-conformance-") as scratch:
+        folder = Path(scratch)
+        with hold(known, path, _CONTEXT_TOKENS, execution, folder) as holder:
+            holder.start()
+            given = asyncio.run(_ask_all(connect(known, execution, folder), requests))
+    return given, _is_plain(known, path)
+
+
+def _is_plain(model: ModelSpec, path: Path | None) -> bool:
+    if model.engine is EngineKind.TRANSFORMERS:
+        return model.held_in_bits is None and model.compute_dtype != "bfloat16"
+    if path is None:
+        return True  # a server: what it is compared with says how it is stored
+    return all(tensor.stored_as in _PLAIN_TYPES for tensor in read_facts(path).tensors)
+
+
+async def _ask_all(engine: Engine, requests: Mapping[str, Request]) -> dict[str, Answer]:
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(request: Request) -> Answer:
+        async with turns:
+            if isinstance(engine, Chooser):
+                completion, choices = await engine.complete_with_choices(request, _N_BEST)
+                return _answer(completion, choices)
+            return _answer(await engine.complete(request), None)
+
+    try:
+        given = await asyncio.gather(*(ask(request) for request in requests.values()))
+    finally:
+        await engine.close()
+    return dict(zip(requests, given, strict=True))
+
+
+def _answer(completion: Completion, choices: tuple[Choice, ...] | None) -> Answer:
+    return Answer(
+        prompt_tokens=completion.prompt_tokens,
+        text=completion.text,
+        finish_reason=completion.finish_reason.value,
+        token_logprobs=completion.token_logprobs,
+        choices=choices,
+    )
+
+
+def _held_by(model: ModelSpec, engine: EngineKind, *, source: str) -> ModelSpec:
+    """Return the same weights for another engine."""
+    for_transformers = engine is EngineKind.TRANSFORMERS
+    return ModelSpec(
+        name=model.name,
+        engine=engine,
+        source=source,
+        sha256=model.sha256 if source == model.source else None,
+        family=model.family,
+        params_billion=model.params_billion,
+        quantization="fp32" if for_transformers else model.quantization,
+        context_tokens=model.context_tokens,
+    )
+
+
+def _request(name: str, said: tuple[Message, ...], answer_tokens: int) -> Request:
+    return Request(
+        custom_id=name,
+        part="conformance",
+        messages=said,
+        temperature=0.0,
+        top_p=1.0,
+        top_k=0,
+        max_new_tokens=answer_tokens,
+        seed=0,
+        stop=(),
+        logprobs=True,
+    )
