@@ -54,7 +54,9 @@ def record(pair: Pair, found: Agreement) -> dict[str, Any]:
         "n_common_tokens": found.n_tokens,
         "mean_absolute_difference": found.mean_absolute,
         "largest_difference": found.largest,
-        "worst_g_nll_per_token": None if found.worst is None else found.worst.g_nll_per_token,
+        "worst_g_nll_difference_per_token": None
+        if found.worst is None
+        else found.worst.g_nll_difference_per_token,
         "prompts": [_row(each, found) for each in found.compared],
     }
 
@@ -65,7 +67,7 @@ def _row(each: Compared, found: Agreement) -> dict[str, Any]:
         "prompt": each.prompt,
         "prompt_tokens": list(each.prompt_tokens),
         "n_common": each.n_common,
-        "g_nll_per_token": each.g_nll_per_token,
+        "g_nll_difference_per_token": each.g_nll_difference_per_token,
         "largest_difference": each.largest,
         "parting": None
         if parting is None
@@ -80,11 +82,12 @@ def _print(out: Console, pair: Pair, found: Agreement) -> None:
     _say(out, f"{pair.first.name}: {first} and {second}, greedy, up to {ANSWER_TOKENS} tokens an answer")
     _say(out, f"prompts with as many tokens for both: {found.n_same_count} of {n_prompts}")
     apart = n_prompts - found.n_identical
-    _say(
-        out,
-        f"answers that are identical: {found.n_identical} of {n_prompts}; of the {apart} others, {found.n_ties} part "
-        f"where two tokens are within {tolerance.token:g} nats",
+    ties = (
+        f"; of the others, {found.n_ties} of {apart} part at a tie (within {tolerance.token:g} nats)"
+        if apart
+        else ""
     )
+    _say(out, f"answers that are identical: {found.n_identical} of {n_prompts}{ties}")
     if worst is None or found.mean_absolute is None:
         _say(out, "G-NLL: not compared, since an engine gives no log-probabilities")
     else:
@@ -92,7 +95,7 @@ def _print(out: Console, pair: Pair, found: Agreement) -> None:
             out,
             f"G-NLL over the {found.n_tokens} tokens before answers part: a token differs by {found.mean_absolute:.5f} "
             f"nats on average and {found.largest:.5f} at most; the worst answer by "
-            f"{abs(worst.g_nll_per_token or 0):.5f} a token over {worst.n_common} ({worst.prompt})",
+            f"{abs(worst.g_nll_difference_per_token or 0):.5f} a token over {worst.n_common} ({worst.prompt})",
         )
     for prompt, problems in found.problems.items():
         _say(out, f"  {prompt}: {'; '.join(problems)}")

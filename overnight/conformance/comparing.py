@@ -53,7 +53,7 @@ class Compared:
     gives none."""
 
     @property
-    def g_nll_per_token(self) -> float | None:
+    def g_nll_difference_per_token(self) -> float | None:
         """G-NLL of the first minus that of the second over the common tokens, divided by their number; nats."""
         return -math.fsum(self.differences) / len(self.differences) if self.differences else None
 
@@ -76,7 +76,7 @@ class Compared:
             found.append(f"the prompt has {first} tokens for one and {second} for the other")
         if self.differences is None:
             found.append("an engine gives no log-probabilities")
-        mean, largest = self.g_nll_per_token, self.largest
+        mean, largest = self.g_nll_difference_per_token, self.largest
         allowed = tolerance.of_mean(self.n_common)
         if mean is not None and abs(mean) > allowed:
             found.append(f"G-NLL differs by {abs(mean):.4f} nats a token, {allowed:g} are allowed")
@@ -139,8 +139,8 @@ class Agreement:
     @property
     def worst(self) -> Compared | None:
         """The prompt whose G-NLL differs most a token; None where there are no log-probabilities."""
-        known = [each for each in self.compared if each.g_nll_per_token is not None]
-        return max(known, key=lambda each: abs(each.g_nll_per_token or 0), default=None)
+        known = [each for each in self.compared if each.g_nll_difference_per_token is not None]
+        return max(known, key=lambda each: abs(each.g_nll_difference_per_token or 0), default=None)
 
     @property
     def largest(self) -> float | None:

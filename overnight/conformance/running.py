@@ -8,7 +8,7 @@ from pathlib import Path
 
 from overnight.conformance.comparing import Agreement, Answer, compare
 from overnight.conformance.prompts import prompts
-from overnight.conformance.tolerance import FLOAT, QUANTISED, Tolerance
+from overnight.conformance.tolerance import FLOAT, QUANTISED
 from overnight.engines.choices import Choice, Chooser
 from overnight.engines.holding import connect, hold
 from overnight.engines.protocol import Completion, Engine
@@ -33,6 +33,14 @@ class Pair:
 
     first: ModelSpec
     second: ModelSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What one engine answered."""
+
+    answers: dict[str, Answer]  # by the name of the prompt
+    is_plain: bool  # it computes with 16 bits or more, keys and values aside
 
 
 def pair_of(model: ModelSpec, against: Path | None = None) -> Pair:
@@ -92,41 +100,50 @@ def check_conformance(
         EngineError: an engine cannot hold the model, or does not answer.
         UsageError: a model's source is not what it says it is.
     """
-    execution = Execution(max_concurrent_requests=_AT_ONCE, engine=EngineSettings(threads=threads))
-    requests = {
-        name: _request(name, said, answer_tokens)
-        for name, said in (prompts() if asked is None else asked).items()
-    }
-    answers, is_plain = [], True
+    said = prompts() if asked is None else asked
+    given = []
     for model in (pair.first, pair.second):
-        on_stage(f"{model.engine.value} holds {model.name} and answers {len(requests)} prompts")
-        given, is_this_plain = _answers(model, requests, execution)
-        answers.append(given)
-        is_plain = is_plain and is_this_plain
-    first, second = answers
-    return agreement(first, second, FLOAT if is_plain else QUANTISED)
+        on_stage(f"{model.engine.value} holds {model.name} and answers {len(said)} prompts")
+        given.append(answers_of(model, said, answer_tokens=answer_tokens, threads=threads))
+    first, second = given
+    return agreement(first, second)
 
 
-def agreement(first: Mapping[str, Answer], second: Mapping[str, Answer], tolerance: Tolerance) -> Agreement:
-    """Return how the answers of two engines agree, prompt by prompt."""
-    compared = tuple(compare(name, first[name], second[name]) for name in first)
-    return Agreement(compared=compared, tolerance=tolerance)
+def answers_of(
+    model: ModelSpec,
+    asked: Mapping[str, tuple[Message, ...]],
+    *,
+    answer_tokens: int,
+    threads: int | None = None,
+) -> Given:
+    """Hold a model, ask it, and let it go.
 
+    Args:
+        model: and the engine that holds it.
+        asked: messages by the name of the prompt.
+        answer_tokens: the longest answer.
+        threads: of the engine; None for the physical cores.
 
-def _answers(
-    model: ModelSpec, requests: Mapping[str, Request], execution: Execution
-) -> tuple[dict[str, Answer], bool]:
-    """Return the answers of one engine, and whether it computes in more than 8 bits."""
-    path, known = None, with_digest(model, execution.engine)
-    if model.engine.has_weights_here:
-        weights = fetch(known)
-        path = weights.path
+    Raises:
+        EngineError: it cannot be held, or does not answer.
+        UsageError: its source is not what it says it is.
+    """
+    execution = Execution(max_concurrent_requests=_AT_ONCE, engine=EngineSettings(threads=threads))
+    requests = {name: _request(name, said, answer_tokens) for name, said in asked.items()}
+    known = with_digest(model, execution.engine)
+    path = fetch(known).path if known.engine.has_weights_here else None
     with tempfile.TemporaryDirectory(prefix="overnight-conformance-") as scratch:
         folder = Path(scratch)
         with hold(known, path, _CONTEXT_TOKENS, execution, folder) as holder:
             holder.start()
-            given = asyncio.run(_ask_all(connect(known, execution, folder), requests))
-    return given, _is_plain(known, path)
+            answers = asyncio.run(_ask_all(connect(known, execution, folder), requests))
+    return Given(answers=answers, is_plain=_is_plain(known, path))
+
+
+def agreement(first: Given, second: Given) -> Agreement:
+    """Return how the answers of two engines to the same prompts agree, by the tolerance that is due to them."""
+    compared = tuple(compare(name, answer, second.answers[name]) for name, answer in first.answers.items())
+    return Agreement(compared=compared, tolerance=FLOAT if first.is_plain and second.is_plain else QUANTISED)
 
 
 def _is_plain(model: ModelSpec, path: Path | None) -> bool:
