@@ -6,38 +6,10 @@ other questions.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
+from overnight.conformance.aligning import Answer, Parting, align
 from overnight.conformance.tolerance import Tolerance
-from overnight.engines.choices import Choice
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What one engine answered to one prompt, greedily."""
-
-    prompt_tokens: int | None  # None where the engine does not say
-    text: str
-    finish_reason: str
-    token_logprobs: tuple[float, ...] | None  # nats
-    choices: tuple[Choice, ...] | None  # None where the engine does not show them
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parting:
-    """Where two answers have other tokens for the first time."""
-
-    place: int  # 0-based, in tokens
-    gaps: tuple[float | None, ...]
-    """By how many nats an engine found the other's token less likely than its own, of each engine that shows its
-    choices; None where the other's token is not among them. Where one engine shows no ids, the other's gap is that to
-    its second best token: at most the gap that is meant."""
-
-    def is_tie(self, tolerance: Tolerance) -> bool:
-        """True where both tokens are as good as equally likely, by every engine that shows its choices."""
-        return bool(self.gaps) and all(gap is not None and gap <= tolerance.token for gap in self.gaps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,67 +128,15 @@ def compare(prompt: str, first: Answer, second: Answer) -> Compared:
         first: of one engine; it may show no choices.
         second: of the other.
     """
-    n_same = _n_same_tokens(first, second)
-    limits = [len(each.token_logprobs) for each in (first, second) if each.token_logprobs is not None]
-    n_common = min([n_same, *limits])
+    aligned = align(first, second)
     differences = None
     if first.token_logprobs is not None and second.token_logprobs is not None:
-        pairs = zip(first.token_logprobs[:n_common], second.token_logprobs[:n_common], strict=True)
-        differences = tuple(one - other for one, other in pairs)
+        ours, theirs = first.token_logprobs, second.token_logprobs
+        differences = tuple(ours[one] - theirs[other] for one, other in aligned.places)
     return Compared(
         prompt=prompt,
         prompt_tokens=(first.prompt_tokens, second.prompt_tokens),
-        n_common=n_common,
-        parting=None
-        if _is_same(first, second, n_same)
-        else Parting(place=n_same, gaps=_gaps(first, second, n_same)),
+        n_common=len(aligned.places),
+        parting=aligned.parting,
         differences=differences,
     )
-
-
-def _is_same(first: Answer, second: Answer, n_same: int) -> bool:
-    if (first.text, first.finish_reason) != (second.text, second.finish_reason):
-        return False
-    # Equal texts may be other tokens; then the engines did part. The token that ends an answer may be missing in one.
-    lengths = [len(each.choices) for each in (first, second) if each.choices is not None]
-    return not lengths or n_same >= min(lengths)
-
-
-def _n_same_tokens(first: Answer, second: Answer) -> int:
-    """Return how many tokens both begin with: by ids, or by the text where one of them shows no ids."""
-    if first.choices is not None and second.choices is not None:
-        pairs = zip(first.choices, second.choices, strict=False)
-        return sum(1 for _ in takewhile(lambda pair: pair[0].token_id == pair[1].token_id, pairs))
-    if first.text == second.text:
-        return max(len(each.choices or each.token_logprobs or ()) for each in (first, second))
-    if first.choices is not None:
-        return _n_in_text(first.choices, second.text)
-    return _n_in_text(second.choices or (), first.text)
-
-
-def _n_in_text(choices: Sequence[Choice], text: str) -> int:
-    """Return how many tokens a text begins with."""
-    wanted = text.encode("utf-8", "replace")
-    begun = b""
-    for n_tokens, choice in enumerate(choices):
-        begun += choice.piece or b""
-        if choice.piece is None or not wanted.startswith(begun):
-            return n_tokens
-    return len(choices)
-
-
-def _gaps(first: Answer, second: Answer, place: int) -> tuple[float | None, ...]:
-    ours = _at(first, place)
-    theirs = _at(second, place)
-    if first.choices is not None and second.choices is not None:
-        if ours is None or theirs is None:
-            return ()
-        return ours.gap_to(theirs.token_id), theirs.gap_to(ours.token_id)
-    shown = ours or theirs
-    if shown is None:
-        return ()
-    return (shown.best[0][1] - shown.best[1][1] if len(shown.best) > 1 else None,)
-
-
-def _at(answer: Answer, place: int) -> Choice | None:
-    return answer.choices[place] if answer.choices is not None and place < len(answer.choices) else None

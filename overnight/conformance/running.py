@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from overnight.conformance.comparing import Agreement, Answer, compare
+from overnight.conformance.aligning import Answer
+from overnight.conformance.comparing import Agreement, compare
 from overnight.conformance.prompts import prompts
 from overnight.conformance.tolerance import FLOAT, QUANTISED
 from overnight.engines.choices import Choice, Chooser

@@ -16,6 +16,7 @@ class Choice:
     best: tuple[
         tuple[int, float], ...
     ]  # ids and log-probabilities (nats) of the likeliest tokens, the first the best
+    is_whole: bool = True  # False where the text so far ends inside a character
 
     def gap_to(self, token_id: int) -> float | None:
         """Return by how many nats a token is less likely than the best; None where it is not among those listed."""

@@ -34,10 +34,15 @@ class TransformersEngine(LoopbackClient):
         completion, body = await self._answer(request)
         ids = body["token_ids"]
         asked = {"messages": list(request.messages), "answer_ids": ids, "n_best": n_best}
-        best = (await self.post("/choices", asked))["best"]
+        shown = await self.post("/choices", asked)
         return completion, tuple(
-            Choice(token_id=int(chosen), piece=None, best=tuple((int(id_), float(lp)) for id_, lp in pairs))
-            for chosen, pairs in zip(ids, best, strict=True)
+            Choice(
+                token_id=int(chosen),
+                piece=None,
+                best=tuple((int(id_), float(logprob)) for id_, logprob in pairs),
+                is_whole=is_whole,
+            )
+            for chosen, pairs, is_whole in zip(ids, shown["best"], shown["is_whole"], strict=True)
         )
 
     async def _answer(self, request: Request) -> tuple[Completion, dict[str, Any]]:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,11 @@ class HeldModel:
             "template": self._renderer.template,
             "eos_ids": sorted(loaded.eos_ids),
         }
-        tokenizer = loaded.tokenizer
+        self._tokenizer = loaded.tokenizer
         decoder = Decoder(
             loaded.model,
             loaded.eos_ids,
-            lambda ids: tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            self._decode,
             share_prefixes=not settings["batch_invariant"],
         )
         budget = settings["batch_tokens"] or batch_budget(
@@ -140,7 +141,8 @@ class HeldModel:
             if not is_out_of_memory(error):
                 raise
             raise RefusedRequest(507, "OutOfMemory", " ".join(str(error).split())) from None
-        return {"best": best}
+        texts = [self._decode(answer[: place + 1]) for place in range(len(answer))]
+        return {"best": best, "is_whole": [not text.endswith("\N{REPLACEMENT CHARACTER}") for text in texts]}
 
     async def complete(self, body: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Return the answer to one request; one that nobody waits for any more is not computed to its end."""
@@ -188,6 +190,10 @@ class HeldModel:
             "decode_s": round(answer.decode_s, 5),
             "template": self._renderer.template,
         }
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
     def _prompt(self, body: dict[str, Any]) -> tuple[int, ...]:
         try:

@@ -1,6 +1,7 @@
 import pytest
 
-from overnight.conformance.comparing import Agreement, Answer, compare
+from overnight.conformance.aligning import Answer
+from overnight.conformance.comparing import Agreement, compare
 from overnight.conformance.tolerance import Tolerance
 from overnight.engines.choices import Choice
 
@@ -167,3 +168,43 @@ def test_nothing_compared_is_no_agreement() -> None:
     found = Agreement(compared=(), tolerance=NARROW)
     assert not found.agrees
     assert (found.worst, found.largest, found.mean_absolute) == (None, None, None)
+
+
+def test_tokens_inside_a_character_are_left_out_where_one_engine_leaves_them_out() -> None:
+    # llama.cpp lists no token behind which the text is no whole UTF-8; "é" may be two tokens, and then it lists one.
+    inside = Choice(token_id=5, piece=None, best=((5, -0.7), (1, -0.9)), is_whole=False)
+    rest = Choice(token_id=6, piece=None, best=((6, -0.2), (1, -9.0)))
+    logprobs = {"first": (-0.5, -0.2, -0.5), "second": (-0.5, -0.7, -0.2, -0.5)}
+    first = Answer(
+        prompt_tokens=9, text="oneé four", finish_reason="length", token_logprobs=logprobs["first"],
+        choices=(choice(1), rest, choice(4)),
+    )  # fmt: skip
+    second = Answer(
+        prompt_tokens=9, text="oneé four", finish_reason="length", token_logprobs=logprobs["second"],
+        choices=(choice(1), inside, rest, choice(4)),
+    )  # fmt: skip
+    found = compare("p", first, second)
+    assert (found.n_common, found.differences, found.parting) == (3, (0.0, 0.0, 0.0), None)
+
+    # Where they part inside the character, what is known is by how much the listed one led there.
+    other = Answer(
+        prompt_tokens=9, text="one two", finish_reason="length", token_logprobs=(-0.5, -0.5),
+        choices=(choice(1), choice(2)),
+    )  # fmt: skip
+    assert compare("p", other, second).parting.gaps == (pytest.approx(0.2),)
+
+
+def test_by_text_alone_nothing_is_compared_from_the_first_character_that_may_take_several_tokens() -> None:
+    cafe = Choice(token_id=8, piece="é".encode(), best=((8, -0.4), (1, -3.0)))
+    ours = Answer(
+        prompt_tokens=9,
+        text="oneé",
+        finish_reason="stop",
+        token_logprobs=(-0.5, -0.4),
+        choices=(choice(1), cafe),
+    )
+    served = Answer(
+        prompt_tokens=9, text="oneé", finish_reason="stop", token_logprobs=(-0.5, -0.1, -0.3), choices=None
+    )
+    found = compare("p", served, ours)
+    assert (found.n_common, found.differences, found.parting) == (1, (0.0,), None)

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from overnight.cli import doctoring_conformance, main
-from overnight.conformance.comparing import Agreement, Answer, compare
+from overnight.conformance.aligning import Answer
+from overnight.conformance.comparing import Agreement, compare
 from overnight.conformance.prompts import prompts
 from overnight.conformance.running import Pair, pair_of
 from overnight.conformance.tolerance import QUANTISED
