@@ -20,7 +20,7 @@ def vmstat(tmp_path: Path) -> Path:
         "terminate called after throwing an instance of 'std::bad_alloc'",
         "RuntimeError: [enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
-        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 40.00 MiB on device 0: cudaMalloc failed: out of memory",
+        "ggml_backend_cuda_alloc_buffer: allocating 40.00 MiB on device 0: cudaMalloc failed: out of memory",
     ],
 )
 def test_what_the_libraries_print_when_an_allocation_fails_is_understood(said: str, vmstat: Path) -> None:
