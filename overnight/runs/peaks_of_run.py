@@ -13,14 +13,11 @@ from pathlib import Path
 
 from overnight.engines.state import EngineState, read_state
 from overnight.errors import EngineUnavailable
-from overnight.memory.estimate import MemoryEstimate
-from overnight.memory.fitting import estimate_model
-from overnight.memory.free import free_memory
+from overnight.memory.comparable import comparable_estimate
 from overnight.memory.peaks import note_peak
 from overnight.memory.processes import MeasuredPeak, MemoryWatch
 from overnight.planning.ladder import Rung
 from overnight.planning.plan import ModelBlock
-from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Execution
 from overnight.store.journal import Row, read_rows
 from overnight.store.manifest import PeakMemory, RunManifest, update_manifest
@@ -29,7 +26,6 @@ from overnight.telemetry.environment import machine_identity
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 0.5
-_VAGUE = 0.05  # of an estimate: what is not known better than this says nothing about its error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,26 +61,6 @@ def peaks_noted(folder: RunFolder, block: ModelBlock, execution: Execution) -> I
             _LOG.warning("the peak memory of %s is not written down: %s", block.model.name, error)
 
 
-def tokens_to_save(rows: Sequence[Row]) -> tuple[int, int] | None:
-    """Return the least and the most tokens that an engine may have saved of what it was asked; None where unknown.
-
-    It is between what it evaluated anew and all that stood in its slots: it saves a slot's whole sequence, but not
-    where the next prompt goes on from most of it.
-
-    Args:
-        rows: of the journals, of what one process was asked.
-    """
-    least = most = 0
-    for row in rows:
-        if row["status"] != "ok" or row.get("cached"):
-            continue
-        if row["prompt_tokens"] is None or row["completion_tokens"] is None:
-            return None
-        least += row["prompt_tokens"] - (row["cached_tokens"] or 0)
-        most += row["prompt_tokens"] + row["completion_tokens"]
-    return (least, most) if most else None
-
-
 def _write_down(
     folder: RunFolder, block: ModelBlock, execution: Execution, holdings: Sequence[Holding]
 ) -> None:
@@ -99,54 +75,28 @@ def _write_down(
         return manifest.model_copy(update={"blocks": {**manifest.blocks, block.model.name: after}})
 
     update_manifest(folder, change)
-    estimate = _comparable_estimate(folder, block, execution, last)
-    if estimate is not None and last.rung.model.sha256 is not None:
+    held = last.rung
+    rows = _rows(folder, block, last.since)
+    estimate = comparable_estimate(
+        held.model, held.slots, held.context_tokens, held.carried_out(execution), rows
+    )
+    if estimate is not None and held.model.sha256 is not None:
         note_peak(
             estimate,
             last.peak,
-            model=last.rung.model.name,
-            model_digest=last.rung.model.sha256,
+            model=held.model.name,
+            model_digest=held.model.sha256,
             machine=machine_identity(),
         )
 
 
-def _comparable_estimate(
-    folder: RunFolder, block: ModelBlock, execution: Execution, held: Holding
-) -> MemoryEstimate | None:
-    """Return what was computed for the same settings; None where the two cannot be compared.
-
-    transformers makes its batches as large as memory allows, so that its peak says how much there was. Of llama.cpp it
-    must be known how much it saved: nearly nothing, or its limit.
-    """
-    if held.rung.model.engine is not EngineKind.LLAMA_CPP:
-        return None
-    since = held.since.isoformat(timespec="milliseconds")
-    rows = [
-        row
-        for trial in block.trials
-        for row in read_rows(folder.trial(trial.slug).journal)
-        if row["at"] >= since
-    ]
-    saved = tokens_to_save(rows)
-    if saved is None:
-        return None
-    free = free_memory()
-    carried_out = held.rung.carried_out(execution)
-    least, most = (
-        estimate_model(
-            held.rung.model,
-            held.rung.slots,
-            held.rung.context_tokens,
-            carried_out,
-            free,
-            saved_tokens=tokens,
-            is_plain=True,
-        )[0]
-        for tokens in saved
-    )
-    if least is None or most is None or least.total is None or most.total is None:
-        return None
-    return most if most.total - least.total <= _VAGUE * least.total else None
+def _rows(folder: RunFolder, block: ModelBlock, since: datetime) -> Iterator[Row]:
+    """Yield the rows of a block that came after a time."""
+    start = since.isoformat(timespec="milliseconds")
+    for trial in block.trials:
+        for row in read_rows(folder.trial(trial.slug).journal):
+            if row["at"] >= start:
+                yield row
 
 
 def _most(rung: Rung, peaks: Sequence[MeasuredPeak]) -> PeakMemory:

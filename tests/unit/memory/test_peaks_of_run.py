@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from overnight.engines.state import EngineState, write_state
+from overnight.memory.comparable import tokens_to_save
 from overnight.memory.peaks import read_peaks
 from overnight.planning.plan import ModelBlock
 from overnight.runs import peaks_of_run
 from overnight.runs.opening import create_run, load_plan
-from overnight.runs.peaks_of_run import peaks_noted, tokens_to_save
+from overnight.runs.peaks_of_run import peaks_noted
 from overnight.runs.resolving import resolve
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
