@@ -91,7 +91,17 @@ def read_run(folder: RunFolder) -> RunReport:
         telemetry=read_telemetry(folder.telemetry),
         machine=manifest.telemetry,
         estimate=manifest.estimate,
+        predicted_memory=_predicted_memory(plan),
     )
+
+
+def _predicted_memory(plan: Mapping[str, Any]) -> dict[str, int]:
+    """Return what the models of a plan were predicted to need, in bytes; unknown ones are left out."""
+    found = {
+        str(block.get("model")): (block.get("predicted_memory") or {}).get("total_bytes")
+        for block in plan.get("blocks", ())
+    }
+    return {model: n_bytes for model, n_bytes in found.items() if n_bytes is not None}
 
 
 def trial_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

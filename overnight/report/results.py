@@ -290,6 +290,7 @@ class RunReport:
     machine: RunTelemetry | None = None  # None: nothing was sampled
     comparisons: Mapping[str, Any] | None = None  # `comparisons.json`; None: the run has none
     estimate: EstimateRecord | None = None  # None: the run is older than predictions
+    predicted_memory: Mapping[str, int] = field(default_factory=dict)  # bytes by model, as it was to be held
 
     @property
     def n_items(self) -> int:

@@ -18,12 +18,14 @@ from overnight.report.verdict import verdict
 from overnight.report.wording import (
     ARROW,
     HOW_TO_READ,
+    MEMORY,
     NOT_AVAILABLE,
     change,
     confidence,
     count,
     decimal,
     environment_rows,
+    memory,
     metric_name,
     moment,
     percent,
@@ -163,9 +165,9 @@ def _how_it_was_run(run: RunReport) -> Iterator[str]:
     if line := foresight(run.estimate):
         yield cell(line, limit=1000)
     yield table(
-        ["model", "loads", "restarts", "last load, s"],
+        ["model", "loads", "restarts", "last load, s", *MEMORY],
         [
-            [b.model, count(b.loads), count(b.restarts), decimal(b.load_s) or NOT_AVAILABLE]
+            [b.model, count(b.loads), count(b.restarts), decimal(b.load_s) or NOT_AVAILABLE, *memory(run, b)]
             for b in run.blocks
         ],
     )
