@@ -99,7 +99,8 @@ def test_an_answer_that_is_looked_into_is_the_same_and_shows_its_steps(subject) 
         assert (shown.text, shown.finish_reason) == (plain.text, plain.finish_reason)
         assert part(shown.steps, shown.text, stop).step is None
         assert {len(step.likeliest) for step in shown.steps} == {3}
-        for step in shown.steps:  # greedy: what was taken was the likeliest
+        # Greedy: what was taken was the likeliest. A stop text may hide the last one.
+        for step in shown.steps[:-1]:
             best = max(step.likeliest, key=lambda token: token.logprob)
             assert best.piece == step.taken.piece
             assert best.logprob == pytest.approx(step.taken.logprob, abs=1e-4)
