@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from overnight.engines.alternatives import read_steps
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.neutral_samplers import NEUTRAL
 from overnight.engines.protocol import Completion
@@ -18,7 +19,7 @@ class LlamaCppEngine(LoopbackClient):
 
     async def complete(self, request: Request) -> Completion:
         """Return the answer to one request; see ``Engine``."""
-        await self._require_room(request)
+        counted = await self._require_room(request)
         sent = {
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -28,12 +29,14 @@ class LlamaCppEngine(LoopbackClient):
             "stop": list(request.stop),
             **NEUTRAL,
         }
-        if request.logprobs:
+        with_logprobs = request.logprobs or request.alternatives > 0
+        if with_logprobs:
             # One alternative a token: the server lists twenty where none is asked for.
-            sent |= {"logprobs": True, "top_logprobs": 1}
+            sent |= {"logprobs": True, "top_logprobs": max(1, request.alternatives)}
         started = time.perf_counter()
         body = await self.post(
-            "/v1/chat/completions", {"messages": list(request.messages), "cache_prompt": True, **sent}
+            "/v1/chat/completions",
+            {"messages": list(request.messages), "cache_prompt": not request.alternatives, **sent},
         )
         latency_s = time.perf_counter() - started
         try:
@@ -45,23 +48,25 @@ class LlamaCppEngine(LoopbackClient):
                 prompt_tokens=usage["prompt_tokens"],
                 cached_tokens=usage.get("prompt_tokens_details", {}).get("cached_tokens"),
                 completion_tokens=usage["completion_tokens"],
-                token_logprobs=_token_logprobs(choice) if request.logprobs else None,
+                token_logprobs=_token_logprobs(choice) if with_logprobs else None,
                 latency_s=latency_s,
                 sent=sent,
                 prefill_s=_seconds(body, "prompt_ms"),
                 decode_s=_seconds(body, "predicted_ms"),
+                steps=read_steps(_tokens(choice)) if request.alternatives else None,
+                counted_tokens=counted if request.alternatives else None,
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise BadResponse(f"llama.cpp answered without {error}: {str(body)[:200]}") from None
 
-    async def _require_room(self, request: Request) -> None:
-        """Refuse a prompt that does not fit, by the engine's own count where a bound does not settle it."""
+    async def _require_room(self, request: Request) -> int | None:
+        """Refuse a prompt that does not fit; return its tokens by the engine's own count, where that was needed."""
         context = self.connected().context_tokens
         room = context - request.max_new_tokens
         # A token is at least one byte, so this many tokens at most.
         bound = sum(len(m["content"].encode("utf-8", "replace")) for m in request.messages) + _TEMPLATE_TOKENS
-        if bound <= room:
-            return
+        if bound <= room and not request.alternatives:
+            return None
         rendered = await self.post("/apply-template", {"messages": list(request.messages)})
         counted = await self.post(
             "/tokenize", {"content": rendered["prompt"], "add_special": True, "parse_special": True}
@@ -72,6 +77,7 @@ class LlamaCppEngine(LoopbackClient):
                 f"the prompt has {n_tokens} tokens and its answer up to {request.max_new_tokens}, the context "
                 f"holds {context}; raise execution.engine.context_tokens or shorten the prompt"
             )
+        return n_tokens
 
     def raise_for(self, kind: str, message: str) -> None:
         """Raise what llama.cpp's own names of errors mean."""
@@ -81,8 +87,11 @@ class LlamaCppEngine(LoopbackClient):
 
 def _token_logprobs(choice: dict[str, Any]) -> tuple[float, ...]:
     """Return the log-probabilities of the tokens that were sampled."""
-    tokens = (choice.get("logprobs") or {}).get("content") or []
-    return tuple(float(token["logprob"]) for token in tokens)
+    return tuple(float(token["logprob"]) for token in _tokens(choice))
+
+
+def _tokens(choice: dict[str, Any]) -> list[dict[str, Any]]:
+    return (choice.get("logprobs") or {}).get("content") or []
 
 
 def _seconds(body: dict[str, Any], name: str) -> float | None:

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from overnight.engines.alternatives import read_steps
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.protocol import Completion
 from overnight.errors import BadResponse, ContextOverflow, OutOfMemory
@@ -23,7 +24,7 @@ class TransformersEngine(LoopbackClient):
         Raises:
             OutOfMemory: not even this request alone fits.
         """
-        await self._require_room(request)
+        counted = await self._require_room(request)
         sent = {
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -31,13 +32,15 @@ class TransformersEngine(LoopbackClient):
             "max_new_tokens": request.max_new_tokens,
             "seed": request.seed,
             "stop": list(request.stop),
-            "logprobs": request.logprobs,
+            "logprobs": request.logprobs or request.alternatives > 0,
         }
+        if request.alternatives:
+            sent["alternatives"] = request.alternatives
         started = time.perf_counter()
         body = await self.post("/complete", {"messages": list(request.messages), **sent})
         latency_s = time.perf_counter() - started
         try:
-            logprobs = tuple(map(float, body["token_logprobs"])) if request.logprobs else None
+            logprobs = tuple(map(float, body["token_logprobs"])) if sent["logprobs"] else None
             return Completion(
                 text=require_text(body["text"]),
                 finish_reason=FinishReason(body["finish_reason"]),
@@ -49,6 +52,8 @@ class TransformersEngine(LoopbackClient):
                 sent=sent | {"samplers": SAMPLERS, "template": body["template"]},
                 prefill_s=body["prefill_s"],
                 decode_s=body["decode_s"],
+                steps=read_steps(body["steps"]) if request.alternatives else None,
+                counted_tokens=counted if request.alternatives else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BadResponse(f"the transformers host answered without {error}: {str(body)[:200]}") from None
@@ -64,17 +69,18 @@ class TransformersEngine(LoopbackClient):
         """Return what the host holds, how it works, and how often it had to halve a batch."""
         return await self.ask("GET", "/health")
 
-    async def _require_room(self, request: Request) -> None:
-        """Refuse a prompt that does not fit, by the engine's own count where a bound does not settle it."""
+    async def _require_room(self, request: Request) -> int | None:
+        """Refuse a prompt that does not fit; return its tokens by the engine's own count, where that was needed."""
         context = self.connected().context_tokens
         room = context - request.max_new_tokens
         # A token is at least one byte, so this many tokens at most.
         bound = sum(len(m["content"].encode("utf-8", "replace")) for m in request.messages) + _TEMPLATE_TOKENS
-        if bound <= room:
-            return
-        n_tokens = (await self.post("/count", {"messages": list(request.messages)}))["prompt_tokens"]
+        if bound <= room and not request.alternatives:
+            return None
+        n_tokens: int = (await self.post("/count", {"messages": list(request.messages)}))["prompt_tokens"]
         if n_tokens > room:
             raise ContextOverflow(
                 f"the prompt has {n_tokens} tokens and its answer up to {request.max_new_tokens}, the context "
                 f"holds {context}; raise execution.engine.context_tokens or shorten the prompt"
             )
+        return n_tokens

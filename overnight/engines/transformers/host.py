@@ -3,7 +3,8 @@
 Started by ``EngineHost`` as ``python -m overnight.engines.transformers.host``. The first line of standard input is
 the settings as JSON; one line on standard output says that it serves; the end of standard input ends it.
 
-    POST /complete  messages, temperature, top_p, top_k, max_new_tokens, seed, stop, logprobs -> the answer
+    POST /complete  messages, temperature, top_p, top_k, max_new_tokens, seed, stop, logprobs, alternatives
+                    -> the answer
     POST /count     messages -> tokens of the prompt
     GET  /health    what is held, how, and what was computed
 """
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +99,14 @@ class HeldModel:
             "eos_ids": sorted(loaded.eos_ids),
         }
         tokenizer = loaded.tokenizer
+        self._eos_ids: frozenset[int] = loaded.eos_ids
+        self._decode: Callable[[Sequence[int]], str] = lambda ids: tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         decoder = Decoder(
             loaded.model,
             loaded.eos_ids,
-            lambda ids: tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            self._decode,
             share_prefixes=not settings["batch_invariant"],
         )
         budget = settings["batch_tokens"] or batch_budget(
@@ -119,7 +125,8 @@ class HeldModel:
 
     async def complete(self, body: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Return the answer to one request; one that nobody waits for any more is not computed to its end."""
-        from overnight.engines.transformers.decoding import Job  # noqa: PLC0415 - imports torch
+        from overnight.engines.transformers.alternatives import shown_steps  # noqa: PLC0415 - imports torch
+        from overnight.engines.transformers.decoding import Job  # noqa: PLC0415 - the same
         from overnight.engines.transformers.sampling import Sampling  # noqa: PLC0415
 
         prompt = self._prompt(body)
@@ -131,6 +138,7 @@ class HeldModel:
                 seed=int(body["seed"]),
                 max_new_tokens=int(body["max_new_tokens"]),
                 stop=tuple(body["stop"]),
+                alternatives=int(body.get("alternatives", 0)),
             )
             wants_logprobs = bool(body["logprobs"])
         except (KeyError, TypeError, ValueError) as error:
@@ -151,6 +159,11 @@ class HeldModel:
             raise RefusedRequest(500, "BadResponse", str(error)) from None
         finally:
             waiting.is_wanted = False
+        steps = (
+            shown_steps(answer.ids, answer.token_logprobs, answer.ranked, self._decode, self._eos_ids)
+            if job.alternatives
+            else None
+        )
         return {
             "text": answer.text,
             "finish_reason": answer.finish_reason,
@@ -161,6 +174,7 @@ class HeldModel:
             "prefill_s": round(answer.prefill_s, 5),
             "decode_s": round(answer.decode_s, 5),
             "template": self._renderer.template,
+            "steps": steps,
         }
 
     def _prompt(self, body: dict[str, Any]) -> tuple[int, ...]:
