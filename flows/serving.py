@@ -13,6 +13,7 @@ from overnight.engines.ladder_holder import LadderHolder
 from overnight.planning.ladder import Rung
 from overnight.planning.plan import ModelBlock
 from overnight.runs.ending import end_block
+from overnight.runs.peaks_of_run import peaks_noted
 from overnight.runs.sampling import sampled
 from overnight.runs.stepping import fit_on_rung, note_step, on_its_rung
 from overnight.spec.model import EngineKind
@@ -52,7 +53,8 @@ def served(folder: RunFolder, block: ModelBlock, execution: Execution) -> Iterat
             load_model.with_options(
                 retries=holder.n_below, retry_delay_seconds=0, retry_condition_fn=is_out_of_memory
             )(folder, block, holder)
-            yield
+            with peaks_noted(folder, block, execution):
+                yield
         finally:
             end_block(folder, block, holder.state)
 

@@ -11,10 +11,11 @@ from overnight.runs.deadline import what_was_left
 from overnight.runs.ending import cut_trial, settle_trial
 from overnight.runs.generating import count_draws
 from overnight.runs.trials import begin_trial, end_trial, is_finished
+from overnight.spec.model import EngineKind
 from overnight.spec.steps import Step, StepRange
 from overnight.store.manifest import TrialState
 from tasks.ladder import n_rungs_below
-from tasks.trials import TrialWork, build, generate_draws, parse, score, sum_costs
+from tasks.trials import TrialWork, audit, build, generate_draws, parse, score, sum_costs
 
 
 # No retries and no persisted result: a trial goes on from its journal, draw by draw.
@@ -38,6 +39,7 @@ def trial(
     try:
         if not is_asked:
             _ask(work, steps, skip_build=skip_build)
+        _audit(work, steps, is_asked=is_asked)
         is_cut = is_asked or _was_cut(work, steps)
         if is_cut:
             work.keep_answered()
@@ -62,6 +64,12 @@ def _ask(work: TrialWork, steps: StepRange, *, skip_build: bool) -> None:
     if steps.asks:
         # A retry is a step down: there are as many as there are rungs.
         generate_draws.with_options(retries=n_rungs_below(work.folder, work.planned_block))(work)
+
+
+def _audit(work: TrialWork, steps: StepRange, *, is_asked: bool) -> None:
+    is_made_up = work.block.held.model.engine is EngineKind.DRY_RUN
+    if steps.asks and work.spec.execution.audit.share and not is_made_up:
+        audit(work, "the draws were asked against a deadline" if is_asked else None)
 
 
 def _was_cut(work: TrialWork, steps: StepRange) -> bool:

@@ -5,15 +5,18 @@ import contextlib
 from datetime import datetime
 from pathlib import Path
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from overnight.engines.holding import connect, host_settings
 from overnight.engines.host import HostSettings
+from overnight.engines.protocol import Engine
+from overnight.invariance.record import AuditRecord
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
+from overnight.runs.auditing import Audit
 from overnight.runs.building import build_requests
 from overnight.runs.costing import write_costs
 from overnight.runs.deadline import answered, generate_in_rounds
@@ -101,6 +104,50 @@ async def _generate(work: TrialWork, block: ModelBlock) -> int:
     settings = _settings(block, execution)
     note_rate(work.folder, work.plan, block, work.trial, stretch, settings, generated.inference_s)
     return generated.n_sent
+
+
+@task(name="audit", cache_policy=NO_CACHE, persist_result=False)
+def audit(work: TrialWork, skipped_because: str | None = None) -> State[int]:
+    """Ask some draws again, alone, and say how many of the answers differ; it can fail no trial.
+
+    Args:
+        work: the trial; its draws were generated.
+        skipped_because: why nothing can be asked.
+    """
+    execution, block = work.spec.execution, work.block
+    confidence = work.spec.experiment.statistics.confidence
+    audit = Audit(
+        folder=work.folder,
+        plan=work.plan,
+        block=block,
+        trial=work.trial,
+        settings=execution.audit,
+        confidence=confidence,
+    )
+    try:
+        if skipped_because:
+            record = audit.skip(skipped_because)
+        else:
+            record = asyncio.run(
+                _audit(audit, connect(block.held.model, execution, work.folder.engines), work.folder)
+            )
+    except Exception as error:  # noqa: BLE001 - an audit can fail no trial
+        get_run_logger().warning("%s: the audit could not be written down: %s", work.trial.slug, error)
+        return Completed(name="NotWritten", message=str(error))
+    found = record.all
+    message = f"{found.n_different} of {found.n} answers differ when they are asked for alone"
+    return Completed(
+        name="Completed" if record.state == "complete" else record.state.capitalize(),
+        message=f"{message}; {record.why}" if record.why else message,
+        data=found.n_different,
+    )
+
+
+async def _audit(audit: Audit, engine: Engine, folder: RunFolder) -> AuditRecord:
+    try:
+        return await audit.carry_out(engine, folder.stop_request.exists)
+    finally:
+        await engine.close()
 
 
 @task(

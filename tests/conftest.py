@@ -23,6 +23,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
+@pytest.fixture(autouse=True)
+def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a user's configuration of its own, with nothing in it."""
+    config = tmp_path / "user-config"
+    monkeypatch.setenv("OVERNIGHT_CONFIG_DIR", str(config))
+    return config
+
+
 @pytest.fixture(scope="session")
 def model_cache() -> Path:
     """Return the user's own cache: a model is downloaded once a machine, not once a test."""

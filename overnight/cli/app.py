@@ -20,6 +20,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Ask everything anew, and keep no answer for other runs.")
 ]
+PresetName = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="A file in presets/, for what the config leaves open."),
+]
 
 EXPERIMENTS = Path("experiments")
 
@@ -78,6 +82,7 @@ def run(
         bool, typer.Option("--dry-run", help="Rehearse with synthetic answers; no model is loaded.")
     ] = False,
     no_cache: NoCache = False,
+    preset: PresetName = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the config.")
     ] = None,
@@ -92,6 +97,7 @@ def run(
     sweep = load_sweep(
         config,
         no_sweep=no_sweep,
+        preset=preset,
         assignments=assignments,
         changes={
             "models": models,
@@ -160,6 +166,7 @@ def resume(
 def plan(
     config: Config,
     limit_items: Annotated[int | None, typer.Option(min=0, help="A sample of so many items.")] = None,
+    preset: PresetName = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the config.")
     ] = None,
@@ -169,17 +176,17 @@ def plan(
     from overnight.cli.planning import show_plan  # noqa: PLC0415
     from overnight.cli.sweep_options import load_sweep  # noqa: PLC0415
 
-    sweep = load_sweep(config, changes={"limit_items": limit_items}, assignments=assignments)
+    sweep = load_sweep(config, changes={"limit_items": limit_items}, assignments=assignments, preset=preset)
     show_plan(sweep.spec, as_json=as_json)
 
 
 @app.command()
-def validate(config: Config) -> None:
+def validate(config: Config, preset: PresetName = None) -> None:
     """Check that a sweep and every file, model, prompt and dataset it names exist and can be read."""
     from overnight.cli.planning import show_valid  # noqa: PLC0415
     from overnight.cli.sweep_options import load_sweep  # noqa: PLC0415
 
-    show_valid(load_sweep(config, changes={}))
+    show_valid(load_sweep(config, changes={}, preset=preset))
 
 
 @app.command(name="list")

@@ -250,3 +250,38 @@ def fit(
     from overnight.cli.fitting import show_fit  # noqa: PLC0415
 
     show_fit(model, slots, context, as_json=as_json)
+
+
+@app.command()
+def tune(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A name in config/models, a GGUF file, or a folder with safetensors."
+        ),
+    ],
+    minutes: Annotated[float, typer.Option(min=0.1, help="That measuring may take, loads included.")] = 5,
+    preset_name: Annotated[
+        str | None, typer.Option(help="Of the preset that is written; tuned-MODEL by default.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="The longest answer that is asked for, as your sweep has it.")
+    ] = 64,
+    memory_limit_gib: Annotated[
+        float | None, typer.Option(min=0.001, help="That the model's process may take for itself.")
+    ] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Show what would be measured; load nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a few settings of a model on this machine, and write the fastest that fits as a preset."""
+    from overnight.cli.tuning import tune_command  # noqa: PLC0415
+
+    tune_command(
+        model,
+        minutes=minutes,
+        preset_name=preset_name,
+        max_new_tokens=max_new_tokens,
+        memory_limit_gib=memory_limit_gib,
+        is_dry=dry,
+        as_json=as_json,
+    )

@@ -56,6 +56,9 @@ def run_sweep(
     console = make_console()
     for override in sweep.overrides:
         console.print(override.sentence(), highlight=False, markup=False)
+    if sweep.kept:
+        kept = ", ".join(sweep.kept)
+        console.print(f"not of the preset, since the config says them: {kept}", highlight=False, markup=False)
     if resume is not None:
         if run_id is not None:
             raise UsageError("--run-id names a new run, --resume an old one; give one of them")

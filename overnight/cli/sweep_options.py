@@ -10,6 +10,7 @@ from overnight.runs.opening import override_rows
 from overnight.runs.resolving import resolve
 from overnight.spec.config_root import ConfigRoot, find_sweep
 from overnight.spec.overrides import Override, Overrides
+from overnight.spec.preset import apply_preset
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 
@@ -39,6 +40,7 @@ class LoadedSweep:
     spec: PromptSweepSpec
     overrides: tuple[Override, ...]
     config_dir: Path
+    kept: tuple[str, ...] = ()  # keys of the preset for which the config has a value of its own
 
     @property
     def override_rows(self) -> tuple[dict[str, Any], ...]:
@@ -47,7 +49,12 @@ class LoadedSweep:
 
 
 def load_sweep(
-    config: str, *, changes: dict[str, Any], assignments: list[str] | None = None, no_sweep: bool = False
+    config: str,
+    *,
+    changes: dict[str, Any],
+    assignments: list[str] | None = None,
+    no_sweep: bool = False,
+    preset: str | None = None,
 ) -> LoadedSweep:
     """Read a config, apply what the command line says, validate it, and resolve every name in it.
 
@@ -56,6 +63,7 @@ def load_sweep(
         changes: values of options by their names; None means the option was not given.
         assignments: the ``key=value`` of every ``--set``.
         no_sweep: leave out the config's ``sweep`` and ``trials``.
+        preset: name of the preset for what neither the config nor the command line says.
 
     Raises:
         UsageError: something in the config, in what it names or on the command line is wrong.
@@ -74,9 +82,12 @@ def load_sweep(
     _apply(overrides, changes, experiment, path)
     for assignment in assignments or []:
         overrides.set_text(assignment)
-    spec = validate(PromptSweepSpec, overrides.value, path)
     root = ConfigRoot.of_sweep(path)
-    return LoadedSweep(spec=resolve(spec, root), overrides=tuple(overrides.made), config_dir=root.folder)
+    kept = apply_preset(overrides, root.preset(preset)) if preset is not None else ()
+    spec = validate(PromptSweepSpec, overrides.value, path)
+    return LoadedSweep(
+        spec=resolve(spec, root), overrides=tuple(overrides.made), config_dir=root.folder, kept=kept
+    )
 
 
 def _apply(overrides: Overrides, changes: dict[str, Any], experiment: Any, path: Path) -> None:

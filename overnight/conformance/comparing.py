@@ -8,8 +8,9 @@ other questions.
 import math
 from dataclasses import dataclass
 
-from overnight.conformance.aligning import Answer, Parting, align
+from overnight.conformance.aligning import Parting, align
 from overnight.conformance.tolerance import Tolerance
+from overnight.engines.protocol import Completion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +21,7 @@ class Compared:
     prompt_tokens: tuple[int | None, int | None]
     n_common: int  # tokens before they part
     parting: Parting | None  # None where they are the same
-    differences: tuple[float, ...] | None
-    """Log-probability by the first engine minus that by the second (nats), of each common token; None where an engine
-    gives none."""
+    differences: tuple[float, ...]  # of the common tokens: log-probability by the first less that by the second; nats
 
     @property
     def g_nll_difference_per_token(self) -> float | None:
@@ -46,8 +45,6 @@ class Compared:
         if not self.has_same_count:
             first, second = self.prompt_tokens
             found.append(f"the prompt has {first} tokens for one and {second} for the other")
-        if self.differences is None:
-            found.append("an engine gives no log-probabilities")
         mean, largest = self.g_nll_difference_per_token, self.largest
         allowed = tolerance.of_mean(self.n_common)
         if mean is not None and abs(mean) > allowed:
@@ -100,12 +97,12 @@ class Agreement:
     @property
     def n_tokens(self) -> int:
         """Common tokens of all prompts."""
-        return sum(len(each.differences or ()) for each in self.compared)
+        return sum(len(each.differences) for each in self.compared)
 
     @property
     def mean_absolute(self) -> float | None:
         """The mean difference of a token without its sign, over all common tokens; nats."""
-        every = [abs(value) for each in self.compared for value in each.differences or ()]
+        every = [abs(value) for each in self.compared for value in each.differences]
         return math.fsum(every) / len(every) if every else None
 
     @property
@@ -120,23 +117,19 @@ class Agreement:
         return max((each.largest for each in self.compared if each.largest is not None), default=None)
 
 
-def compare(prompt: str, first: Answer, second: Answer) -> Compared:
+def compare(prompt: str, first: Completion, second: Completion) -> Compared:
     """Return how two answers agree.
 
     Args:
         prompt: its name.
-        first: of one engine; it may show no choices.
+        first: of one engine, with its steps.
         second: of the other.
     """
     aligned = align(first, second)
-    differences = None
-    if first.token_logprobs is not None and second.token_logprobs is not None:
-        ours, theirs = first.token_logprobs, second.token_logprobs
-        differences = tuple(ours[one] - theirs[other] for one, other in aligned.places)
     return Compared(
         prompt=prompt,
         prompt_tokens=(first.prompt_tokens, second.prompt_tokens),
-        n_common=len(aligned.places),
+        n_common=len(aligned.shared),
         parting=aligned.parting,
-        differences=differences,
+        differences=tuple(one.logprob - other.logprob for one, other in aligned.shared),
     )

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from overnight.conformance.aligning import Answer
 from overnight.conformance.comparing import Agreement, compare
 from overnight.conformance.prompts import prompts
 from overnight.conformance.tolerance import FLOAT, QUANTISED
-from overnight.engines.choices import Choice, Chooser
+from overnight.engines.alternatives import ALTERNATIVES
 from overnight.engines.holding import connect, hold
 from overnight.engines.protocol import Completion, Engine
 from overnight.engines.sources import fetch, with_digest
@@ -24,7 +23,6 @@ from overnight.spec.prompt_sweep import EngineSettings, Execution
 ANSWER_TOKENS = 32
 _CONTEXT_TOKENS = 1024
 _AT_ONCE = 2
-_N_BEST = 10
 _PLAIN_TYPES = {"F32", "F16"}  # what llama.cpp multiplies without rounding activations to 8 bits
 
 
@@ -40,7 +38,7 @@ class Pair:
 class Given:
     """What one engine answered."""
 
-    answers: dict[str, Answer]  # by the name of the prompt
+    answers: dict[str, Completion]  # by the name of the prompt
     is_plain: bool  # it computes with 16 bits or more, keys and values aside
 
 
@@ -127,7 +125,7 @@ def answers_of(
 
     Raises:
         EngineError: it cannot be held, or does not answer.
-        UsageError: its source is not what it says it is.
+        UsageError: its source is not what it says it is, or the engine shows no alternatives.
     """
     execution = Execution(max_concurrent_requests=_AT_ONCE, engine=EngineSettings(threads=threads))
     requests = {name: _request(name, said, answer_tokens) for name, said in asked.items()}
@@ -138,6 +136,11 @@ def answers_of(
         with hold(known, path, _CONTEXT_TOKENS, execution, folder) as holder:
             holder.start()
             answers = asyncio.run(_ask_all(connect(known, execution, folder), requests))
+    if any(answer.text and answer.steps is None for answer in answers.values()):
+        raise UsageError(
+            f"model {model.name}: {model.engine.value} shows no tokens with their alternatives, so there is nothing "
+            "to compare; a newer server may show them"
+        )
     return Given(answers=answers, is_plain=_is_plain(known, path))
 
 
@@ -155,31 +158,18 @@ def _is_plain(model: ModelSpec, path: Path | None) -> bool:
     return all(tensor.stored_as in _PLAIN_TYPES for tensor in read_facts(path).tensors)
 
 
-async def _ask_all(engine: Engine, requests: Mapping[str, Request]) -> dict[str, Answer]:
+async def _ask_all(engine: Engine, requests: Mapping[str, Request]) -> dict[str, Completion]:
     turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def ask(request: Request) -> Answer:
+    async def ask(request: Request) -> Completion:
         async with turns:
-            if isinstance(engine, Chooser):
-                completion, choices = await engine.complete_with_choices(request, _N_BEST)
-                return _answer(completion, choices)
-            return _answer(await engine.complete(request), None)
+            return await engine.complete(request)
 
     try:
         given = await asyncio.gather(*(ask(request) for request in requests.values()))
     finally:
         await engine.close()
     return dict(zip(requests, given, strict=True))
-
-
-def _answer(completion: Completion, choices: tuple[Choice, ...] | None) -> Answer:
-    return Answer(
-        prompt_tokens=completion.prompt_tokens,
-        text=completion.text,
-        finish_reason=completion.finish_reason.value,
-        token_logprobs=completion.token_logprobs,
-        choices=choices,
-    )
 
 
 def _held_by(model: ModelSpec, engine: EngineKind, *, source: str) -> ModelSpec:
@@ -209,4 +199,5 @@ def _request(name: str, said: tuple[Message, ...], answer_tokens: int) -> Reques
         seed=0,
         stop=(),
         logprobs=True,
+        alternatives=ALTERNATIVES,
     )

@@ -9,6 +9,23 @@ from overnight.records import FinishReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token that a model generated, or could have."""
+
+    piece: bytes  # what it adds to the text; nothing where it ends the answer
+    logprob: float  # nats, by the model before any sampling setting
+    ends: bool = False  # it ends the answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of an answer: the token that was taken, and the likeliest ones there were."""
+
+    taken: Token
+    likeliest: tuple[Token, ...]  # the taken one may be among them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """One answer as the engine gave it, before any reading of it."""
 
@@ -24,6 +41,9 @@ class Completion:
     sent: dict[str, Any]  # the body that was posted, without the messages
     prefill_s: float | None = None  # evaluating the prompt, as the engine measured it
     decode_s: float | None = None  # generating, as the engine measured it
+    steps: tuple[Step, ...] | None = None  # where alternatives were asked for, and the engine gives them
+    counted_tokens: int | None = None
+    """Of the prompt, by the engine's tokenizer and not by what it evaluated; where alternatives were asked for."""
 
     @property
     def mean_logprob(self) -> float | None:

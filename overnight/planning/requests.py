@@ -28,6 +28,10 @@ class Request:
     seed: int
     stop: tuple[str, ...]
     logprobs: bool = False  # the answer comes with its mean log-probability
+    alternatives: int = 0
+    """Above 0: an answer that is looked into. It comes with as many of the likeliest tokens of each step and with our
+    count of the prompt, as far as the engine has them, and takes nothing from the prefix cache where the engine can
+    be told so. No part of its identity: it asks for the same answer."""
 
     @cached_property
     def prompt_digests(self) -> dict[str, str]:
@@ -52,7 +56,8 @@ class Request:
         return split_custom_id(self.custom_id)[4]
 
 
-_IDENTITY = tuple(field.name for field in fields(Request) if field.name not in {"custom_id", "part"})
+_NO_IDENTITY = {"custom_id", "part", "alternatives"}
+_IDENTITY = tuple(field.name for field in fields(Request) if field.name not in _NO_IDENTITY)
 
 
 def request_seed(seed: int, item: Item, sample_index: int) -> int:

@@ -13,6 +13,7 @@ from overnight.report.foresight import foresight
 from overnight.report.forest import ACCURACY, CONDUCT, axis_limit, panels
 from overnight.report.results import TRUNCATED_TOO_OFTEN, Outcome, PromptText, RunReport, TrialReport
 from overnight.report.sheets.collecting import analysis_sheets, significance_sheets
+from overnight.report.sheets.invariance import audit_of_run
 from overnight.report.sheets.ladder import steps_of_run
 from overnight.report.sheets.machine import machine_sheets
 from overnight.report.sheets.prices import local_costs
@@ -55,6 +56,7 @@ def run_page(run: RunReport) -> str:
             local=[sheet for sheet in [local_costs(run.trials)] if sheet],
             machine=machine_sheets(run),
             steps=steps_of_run(run),
+            audit=audit_of_run(run),
             among=trials_sheets(run),
             more=_more(run),
             prompts=_prompts(run),

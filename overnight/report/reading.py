@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from overnight.errors import OvernightError, StoreError
 from overnight.ids import item_key, number_label, text_digest
+from overnight.invariance.record import AuditRecord
 from overnight.records import Condition, ItemType
 from overnight.report.comparisons import Cell
 from overnight.report.results import (
@@ -91,7 +92,17 @@ def read_run(folder: RunFolder) -> RunReport:
         telemetry=read_telemetry(folder.telemetry),
         machine=manifest.telemetry,
         estimate=manifest.estimate,
+        predicted_memory=_predicted_memory(plan),
     )
+
+
+def _predicted_memory(plan: Mapping[str, Any]) -> dict[str, int]:
+    """Return what the models of a plan were predicted to need, in bytes; unknown ones are left out."""
+    found = {
+        str(block.get("model")): (block.get("predicted_memory") or {}).get("total_bytes")
+        for block in plan.get("blocks", ())
+    }
+    return {model: n_bytes for model, n_bytes in found.items() if n_bytes is not None}
 
 
 def trial_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -180,6 +191,7 @@ def _read_trial(
         missing=missing,
         analyses=_analyses(folder, missing),
         telemetry=record.telemetry,
+        audit=_audit(folder, missing),
         rung_history=record.rung_history,
     )
 
@@ -193,6 +205,13 @@ def _analyses(folder: TrialFolder, missing: dict[str, str]) -> dict[str, dict[st
         if path.exists()
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _audit(folder: TrialFolder, missing: dict[str, str]) -> AuditRecord | None:
+    """Return what came of the draws that were asked again; not every trial has such."""
+    if not folder.audit.exists():
+        return None
+    return _attempt(lambda: AuditRecord.model_validate(read_json(folder.audit)), None, folder.audit, missing)
 
 
 def _why_missing(record: TrialRecord) -> str:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from overnight.ids import number_label
+from overnight.invariance.record import AuditRecord
 from overnight.records import Condition, ItemType
 from overnight.report.comparisons import Cell
 from overnight.report.telemetry import Series
@@ -191,6 +192,7 @@ class TrialReport:
     missing: Mapping[str, str]  # table -> why it is not there
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by file; those that are there
     telemetry: TrialTelemetry | None = None  # None: nothing was noted
+    audit: AuditRecord | None = None  # None: no draw was to be asked again
     rung_history: tuple[Mapping[str, str], ...] = ()  # steps down the ladder, the first one first
 
     @property
@@ -290,6 +292,7 @@ class RunReport:
     machine: RunTelemetry | None = None  # None: nothing was sampled
     comparisons: Mapping[str, Any] | None = None  # `comparisons.json`; None: the run has none
     estimate: EstimateRecord | None = None  # None: the run is older than predictions
+    predicted_memory: Mapping[str, int] = field(default_factory=dict)  # bytes by model, as it was to be held
 
     @property
     def n_items(self) -> int:

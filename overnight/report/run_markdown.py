@@ -9,6 +9,7 @@ from overnight.report.comparisons import MetricRow
 from overnight.report.foresight import foresight
 from overnight.report.markdown import banner, items_table, sheets_markdown, speed, table
 from overnight.report.results import TRUNCATED_TOO_OFTEN, RunReport, TrialReport
+from overnight.report.sheets.invariance import audit_of_run
 from overnight.report.sheets.ladder import steps_of_run
 from overnight.report.sheets.machine import HEADING as MACHINE
 from overnight.report.sheets.machine import machine_sheets
@@ -18,12 +19,14 @@ from overnight.report.verdict import verdict
 from overnight.report.wording import (
     ARROW,
     HOW_TO_READ,
+    MEMORY,
     NOT_AVAILABLE,
     change,
     confidence,
     count,
     decimal,
     environment_rows,
+    memory,
     metric_name,
     moment,
     percent,
@@ -139,6 +142,7 @@ def _reliability(run: RunReport) -> Iterator[str]:
     if worst := [t for t in run.trials if (t.truncated_share or 0) > TRUNCATED_TOO_OFTEN]:
         names = ", ".join(cell(trial.label) for trial in worst)
         yield f"**Warning: more than 10 % of the replies were cut off at the token limit in {names}.**"
+    yield from sheets_markdown([audit_of_run(run)])
 
 
 def _unfinished(run: RunReport) -> Iterator[str]:
@@ -163,9 +167,9 @@ def _how_it_was_run(run: RunReport) -> Iterator[str]:
     if line := foresight(run.estimate):
         yield cell(line, limit=1000)
     yield table(
-        ["model", "loads", "restarts", "last load, s"],
+        ["model", "loads", "restarts", "last load, s", *MEMORY],
         [
-            [b.model, count(b.loads), count(b.restarts), decimal(b.load_s) or NOT_AVAILABLE]
+            [b.model, count(b.loads), count(b.restarts), decimal(b.load_s) or NOT_AVAILABLE, *memory(run, b)]
             for b in run.blocks
         ],
     )

@@ -8,6 +8,7 @@ from overnight.records import Condition
 from overnight.report.markdown import banner, items_table, missing, sheets_markdown, speed, table
 from overnight.report.results import PromptText, RunReport, TrialReport
 from overnight.report.sheets.collecting import analysis_sheets
+from overnight.report.sheets.invariance import audit_of_trial
 from overnight.report.sheets.ladder import steps_of_trial
 from overnight.report.sheets.machine import HEADING as MACHINE
 from overnight.report.sheets.machine import machine_sheets
@@ -208,6 +209,7 @@ def _counts(trial: TrialReport) -> Iterator[str]:
         )
     else:
         yield missing(trial, "predictions.csv")
+    yield from sheets_markdown([audit_of_trial(trial)])
 
 
 def _analyses(trial: TrialReport) -> Iterator[str]:

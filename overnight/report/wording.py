@@ -9,7 +9,7 @@ from overnight.records import FinishReason
 from overnight.report.comparisons import McNemarRow, MetricRow
 from overnight.report.results import Reply, RunReport, TrialReport
 from overnight.report.telemetry import Series
-from overnight.store.manifest import TrialState
+from overnight.store.manifest import BlockRecord, TrialState
 
 MINUS = "\u2212"
 ARROW = "\u2192"
@@ -21,6 +21,7 @@ METRIC_NAMES = {
     "unsupported_rate": "unsupported answers",
 }
 NOT_AVAILABLE = "n/a"
+MEMORY = ("predicted memory, MiB", "measured peak, MiB")
 _CHARS_OF_A_DIGEST = 12
 _GIB = 1 << 30
 _SMALL_USD = 0.001
@@ -99,6 +100,19 @@ def significant(value: float | None, digits: int = 3) -> str:
 def count(value: int | None) -> str:
     """Return a whole number with its thousands apart, or nothing where there is none."""
     return "" if value is None else f"{value:,}"
+
+
+def memory(run: RunReport, block: BlockRecord) -> tuple[str, str]:
+    """Return what a model was predicted to hold as it was asked for, and what it held at most; in MiB, or n/a."""
+    stepped = bool(block.rung_history)  # then the prediction is of another rung
+    predicted = None if stepped else run.predicted_memory.get(block.model)
+    peak = block.peak_memory
+    known = [] if peak is None else [n for n in (peak.host_bytes, peak.device_bytes) if n is not None]
+    return _mib(predicted), _mib(sum(known) if known else None)
+
+
+def _mib(n_bytes: int | None) -> str:
+    return NOT_AVAILABLE if n_bytes is None else f"{n_bytes / 2**20:,.0f}"
 
 
 def usd(value: float | None) -> str:

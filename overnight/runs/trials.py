@@ -129,6 +129,8 @@ def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[st
         trial.squad,
         trial.significance,
         trial.costs,
+        trial.lone_answers,
+        trial.audit,
         trial.report,
         *map(trial.analysis, get_args(Analysis)),
         *sorted(folder.batch_inputs(slug).glob("*.jsonl")),

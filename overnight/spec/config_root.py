@@ -1,24 +1,41 @@
 """Where models, prompt sets, datasets and sweeps are found by name."""
 
 import difflib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import platformdirs
 
 from overnight.errors import UsageError
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.ladder import LadderSpec, RungSpec
 from overnight.spec.model import ModelSpec
+from overnight.spec.preset import Preset
 from overnight.spec.prompt_set import PromptSet
 from overnight.spec.reading import expanded_text, read_mapping, read_text, validate
 
 _PACKAGE = Path(__file__).parent.parent
+_PRESETS = "presets"  # of which some belong to the machine, not to the project
 
 
 def shipped_config() -> Path:
     """Return the configuration that came with this installation (or stands beside the source tree)."""
     packaged = _PACKAGE / "_config"
     return packaged if packaged.is_dir() else _PACKAGE.parent / "config"
+
+
+def user_config() -> Path:
+    """Return where a user's own configuration is: ``OVERNIGHT_CONFIG_DIR``, or the user's config folder."""
+    named = os.environ.get("OVERNIGHT_CONFIG_DIR")
+    return Path(named).expanduser() if named else Path(platformdirs.user_config_dir("overnight"))
+
+
+def own_presets(project: Path = Path("config")) -> Path:
+    """Return where a measured preset is written: the project's folder of presets, else the user's."""
+    ours = project / _PRESETS
+    return ours if ours.is_dir() else user_config() / _PRESETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +116,22 @@ class ConfigRoot:
             return spec
         return spec.model_copy(update={"path": (path.parent / spec.path).resolve()})
 
+    def preset(self, name: str) -> Preset:
+        """Return the preset of that name: the project's, else the user's own, else the shipped one."""
+        path, value = self._read(_PRESETS, name)
+        value.setdefault("name", path.stem)
+        spec = validate(Preset, value, path)
+        _same_name(spec.name, path)
+        return spec
+
     def names(self, kind: str) -> list[str]:
-        """Return every name of a kind (``models``, ``prompts``, ``datasets``, ``sweeps``)."""
+        """Return every name of a kind (``models``, ``prompts``, ``datasets``, ``sweeps``, ``presets``)."""
         return sorted({path.stem for folder in self._folders(kind) for path in folder.glob("*.yaml")})
 
     def _folders(self, kind: str) -> Iterator[Path]:
         yield self.folder / kind
+        if kind == _PRESETS:
+            yield user_config() / kind
         yield shipped_config() / kind
 
     def _read(self, kind: str, name: str) -> tuple[Path, dict[str, object]]:

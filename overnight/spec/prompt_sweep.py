@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from overnight.records import Condition
+from overnight.spec.audit import AuditSettings
 from overnight.spec.base import ClockTime, Name, Spec
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.engine_ollama import OllamaSettings
@@ -263,6 +264,7 @@ class Execution(Spec):
     )
     engine: EngineSettings = EngineSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    audit: AuditSettings = AuditSettings()
     pricing: PricingSpec = PricingSpec()
 
     def requests_at_once(self, engine: EngineKind) -> int:

@@ -106,6 +106,24 @@ class TrialRecord(Spec):
     error: str | None = None
 
 
+class PeakMemory(Spec):
+    """The most that the process of a model held, in bytes; null where the system does not tell."""
+
+    held_as: str  # the rung
+    host_bytes: int | None = None  # resident: mapped weights count, as pages of their file
+    own_bytes: int | None = None  # of these, the process's own
+    device_bytes: int | None = None  # of all GPUs
+
+    def joined(self, other: "PeakMemory | None") -> "PeakMemory":
+        """Return the most of two stretches on the same rung; of different rungs this one's."""
+        if other is None or other.held_as != self.held_as:
+            return self
+        names = ("host_bytes", "own_bytes", "device_bytes")
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        most = {name: max((n for n in pair if n is not None), default=None) for name, pair in pairs.items()}
+        return self.model_copy(update=most)
+
+
 class BlockRecord(Spec):
     """What the manifest says of one model block."""
 
@@ -116,6 +134,7 @@ class BlockRecord(Spec):
     load_s: float | None = None
     held: dict[str, Any] | None = None  # the rung that the block is on, where that is not the one asked for
     rung_history: tuple[dict[str, Any], ...] = ()
+    peak_memory: PeakMemory | None = None  # null: no process of ours held it
 
 
 class RunManifest(Spec):

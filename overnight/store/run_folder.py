@@ -30,6 +30,16 @@ class TrialFolder:
         return self.results / "generations.jsonl"
 
     @property
+    def lone_answers(self) -> Path:
+        """The draws that were asked for a second time, alone, and what came of each."""
+        return self.results / "audit.jsonl"
+
+    @property
+    def audit(self) -> Path:
+        """What the second answers say about the first ones."""
+        return self.results / "audit.json"
+
+    @property
     def set_aside(self) -> Path:
         """Journals of models that did not fit, kept and not counted."""
         return self.results / "set_aside"

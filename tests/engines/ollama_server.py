@@ -139,7 +139,7 @@ class OllamaServer:
             "stream": True,
         }
         if asks_logprobs:
-            sent |= {"n_probs": 1, "post_sampling_probs": False}
+            sent |= {"n_probs": body.get("top_logprobs") or 1, "post_sampling_probs": False}
         with self._engine.stream("POST", "/completion", json=sent) as response:
             for each in _lines_of(response):
                 if not each.startswith("data: "):
@@ -148,7 +148,8 @@ class OllamaServer:
                 more = {}
                 if asks_logprobs and chunk.get("completion_probabilities"):
                     more["logprobs"] = [
-                        {"token": p["token"], "logprob": p["logprob"], "bytes": p["bytes"]}
+                        _shown(p)
+                        | {"top_logprobs": [_shown(o) for o in p["top_logprobs"] if body.get("top_logprobs")]}
                         for p in chunk["completion_probabilities"]
                     ]
                 if chunk.get("stop"):
@@ -223,6 +224,10 @@ class _Http(ThreadingHTTPServer):
     def __init__(self, stand_in: OllamaServer) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.stand_in = stand_in
+
+
+def _shown(token: Body) -> Body:
+    return {name: token[name] for name in ("token", "logprob", "bytes")}
 
 
 def _lines_of(response: httpx.Response) -> Iterator[str]:

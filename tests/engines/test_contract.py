@@ -9,6 +9,7 @@ import time
 import pytest
 
 from overnight.errors import ContextOverflow, EngineUnavailable
+from overnight.invariance.parting import part
 from overnight.records import FinishReason
 from tests.engines.contract import ENGINES, ask, connected, question
 
@@ -87,6 +88,23 @@ def test_log_probabilities_are_the_models_own_whatever_the_sampling(subject) -> 
 
 def test_log_probabilities_come_only_where_they_were_asked_for(subject) -> None:
     assert ask(subject, question(max_new_tokens=2))[0].token_logprobs is None
+
+
+def test_an_answer_that_is_looked_into_is_the_same_and_shows_its_steps(subject) -> None:
+    # What an audit compares answers by; it may not change what it looks into.
+    _needs_logprobs(subject)
+    for stop in ((), (" Paris",)):
+        plain, shown = (ask(subject, question(logprobs=True, alternatives=n, stop=stop))[0] for n in (0, 3))
+        assert (plain.steps, plain.counted_tokens) == (None, None)
+        assert (shown.text, shown.finish_reason) == (plain.text, plain.finish_reason)
+        assert part(shown.steps, shown.text, stop).step is None
+        assert {len(step.likeliest) for step in shown.steps} == {3}
+        # Greedy: what was taken was the likeliest. A stop text may hide the last one.
+        for step in shown.steps[:-1]:
+            best = max(step.likeliest, key=lambda token: token.logprob)
+            assert best.piece == step.taken.piece
+            assert best.logprob == pytest.approx(step.taken.logprob, abs=1e-4)
+        assert shown.counted_tokens in (None, shown.prompt_tokens)
 
 
 def test_unicode_goes_there_and_comes_back(subject) -> None:

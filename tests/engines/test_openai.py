@@ -224,6 +224,22 @@ def test_refused_log_probabilities_are_given_up_once_and_said_once(
     assert sum("no log-probabilities" in record.message for record in caplog.records) == 1
 
 
+def test_a_server_that_refuses_alternatives_gives_log_probabilities_all_the_same(make, proxy) -> None:
+    # An audit may not take the confidences of the trials that come after it.
+    def refuse(handler, asked) -> bool:
+        if asked.get("top_logprobs") != 5:
+            return False
+        handler.reply(400, {"error": {"message": "top_logprobs must be at most 2", "type": "bad"}}, {})
+        return True
+
+    proxy.always = refuse
+    engine = make()
+    (looked_into,) = _ask(engine, question(max_new_tokens=1, logprobs=True, alternatives=5))
+    (later,) = _ask(engine, question(max_new_tokens=1, logprobs=True))
+    assert looked_into.steps is None
+    assert len(looked_into.token_logprobs) == len(later.token_logprobs) == 1
+
+
 def test_a_server_that_leaves_log_probabilities_out_is_answered_without(make, proxy, caplog) -> None:
     proxy.always = alter(lambda body: body["choices"][0].pop("logprobs", None))
     with caplog.at_level(logging.WARNING):

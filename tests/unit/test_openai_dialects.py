@@ -90,6 +90,14 @@ def test_log_probabilities_are_not_sent_where_they_are_not_wanted() -> None:
     assert "logprobs" not in sampling_fields(FACTS[Dialect.VLLM], REQUEST, with_logprobs=False)
 
 
+def test_an_answer_that_is_looked_into_shows_alternatives_and_reads_its_prompt_itself() -> None:
+    fields = sent(Dialect.LLAMA_SERVER, alternatives=5, logprobs=False)
+    assert (fields["logprobs"], fields["top_logprobs"], fields["cache_prompt"]) == (True, 5, False)
+    assert sent(Dialect.LLAMA_SERVER)["cache_prompt"] is True  # the table is as it was
+    assert "top_logprobs" not in sent(Dialect.VLLM)
+    assert "logprobs" not in sent(Dialect.LM_STUDIO, alternatives=5)
+
+
 @pytest.mark.parametrize(
     ("dialect", "settings", "message"),
     [

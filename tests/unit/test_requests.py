@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import groupby
 from os.path import commonprefix
 
@@ -192,6 +193,7 @@ def test_the_digest_of_a_request_is_that_of_its_answer(trial: Trial, items: list
     asked = request(trial, "p", items[0], trial.arms(Condition)[0], 0)
     elsewhere = request(trial, "another part", items[0], trial.arms(Condition)[0], 0)
     assert asked.digest("m") == elsewhere.digest("m")
+    assert asked.digest("m") == replace(asked, alternatives=5).digest("m")
     assert asked.digest("m") != asked.digest("n")
     everything = [r.digest("m") for r in sent(trial, items)]
     assert len(set(everything)) == len(everything)

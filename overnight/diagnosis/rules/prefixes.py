@@ -3,6 +3,7 @@
 from overnight.diagnosis.evidence import Draws, RunEvidence, TrialEvidence
 from overnight.diagnosis.finding import Fact, Finding, Look, Remedy, Severity
 from overnight.diagnosis.rules.common import FEWEST_SENT, blind, look, percent, with_draws
+from overnight.spec.model import EngineKind
 
 SHARING_SHARE = 0.20  # ours: less than this is not worth a word
 HIT_SHARE = 0.50  # ours: half of what could be found; the first prompt of every slot finds nothing
@@ -38,7 +39,9 @@ def _missed(run: RunEvidence, trial: TrialEvidence, draws: Draws) -> Finding | N
         return None
     at_once = run.setting("max_concurrent_requests") or trial.slots
     remedies = []
-    if at_once and at_once > 1:
+    if (
+        at_once and at_once > 1 and trial.engine == EngineKind.LLAMA_CPP
+    ):  # the others have no slots of their own
         why = "prompts that begin alike then follow each other in the same slot more often"
         remedies.append(Remedy(why, "execution.max_concurrent_requests", at_once, at_once // 2))
     remedies.append(

@@ -4,9 +4,10 @@ import json
 import re
 from typing import Any
 
+from overnight.engines.alternatives import read_steps
 from overnight.engines.ollama.connection import Answer
 from overnight.engines.ollama.server import ServerVersion
-from overnight.engines.protocol import Completion
+from overnight.engines.protocol import Completion, Step
 from overnight.errors import BadResponse, ContextOverflow
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
@@ -91,8 +92,10 @@ def chat_body(
     }
     if is_thinking:
         body["think"] = False
-    if request.logprobs and version.has_logprobs:
+    if (request.logprobs or request.alternatives) and version.has_logprobs:
         body["logprobs"] = True
+    if request.alternatives and version.has_logprobs:
+        body["top_logprobs"] = request.alternatives
     return body
 
 
@@ -150,6 +153,7 @@ def completion(
         sent={name: value for name, value in sent.items() if name != "messages"},
         prefill_s=_seconds(answer.prompt_eval_duration),
         decode_s=_seconds(answer.eval_duration),
+        steps=_steps(answer) if request.alternatives and answer.logprobs else None,
     )
 
 
@@ -202,6 +206,10 @@ def _token_logprobs(answer: Answer) -> tuple[float, ...] | None:
     if not answer.logprobs:
         return None if answer.message.content else ()
     return tuple(token.logprob for token in answer.logprobs)
+
+
+def _steps(answer: Answer) -> tuple[Step, ...]:
+    return read_steps([token.model_dump() for token in answer.logprobs or ()])
 
 
 def _seconds(nanoseconds: int | None) -> float | None:

@@ -20,8 +20,12 @@ def sampling_fields(facts: Facts, request: Request, *, with_logprobs: bool) -> d
         fields["top_k"] = min(request.top_k, highest) or facts.no_top_k
     if request.stop:
         fields["stop"] = list(request.stop)
-    if with_logprobs and request.logprobs and facts.gives_logprobs:
+    if with_logprobs and (request.logprobs or request.alternatives) and facts.gives_logprobs:
         fields["logprobs"] = True
-        if facts.top_logprobs is not None:
-            fields["top_logprobs"] = facts.top_logprobs
-    return fields | dict(facts.neutral)
+        n_alternatives = request.alternatives or facts.top_logprobs
+        if n_alternatives is not None:
+            fields["top_logprobs"] = n_alternatives
+    fields |= facts.neutral
+    if request.alternatives and "cache_prompt" in fields:
+        fields["cache_prompt"] = False
+    return fields

@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,16 @@ class OpenAIEngine:
             self._note_no_logprobs(f"dialect {self._endpoint.dialect.value} has none")
         counted = await self._require_room(request)
         body, sent, latency_s = await self._answer(request)
-        with_logprobs = request.logprobs and self._gives_logprobs
-        completion = read_completion(body, with_logprobs=with_logprobs, latency_s=latency_s, sent=sent)
+        with_logprobs = self._gives_logprobs and "logprobs" in sent
+        completion = read_completion(
+            body,
+            with_logprobs=with_logprobs,
+            latency_s=latency_s,
+            sent=sent,
+            with_steps=with_logprobs and sent.get("top_logprobs") == request.alternatives,
+        )
+        if request.alternatives:
+            return replace(completion, counted_tokens=counted)
         if with_logprobs and completion.token_logprobs is None and completion.completion_tokens:
             self._note_no_logprobs("it answers without them")
         evaluated = completion.prompt_tokens
@@ -153,6 +162,11 @@ class OpenAIEngine:
                 if not isinstance(found, Problem):
                     self._gate.answered()
                     return found, sent, latency_s
+                if found.is_about_logprobs and request.alternatives:
+                    request = replace(
+                        request, alternatives=0
+                    )  # it may give fewer; this says nothing of the others
+                    continue
                 if found.is_about_logprobs and "logprobs" in sent:
                     self._note_no_logprobs(f"it refuses to ({found.message})")
                     continue
@@ -200,7 +214,7 @@ class OpenAIEngine:
         context = self._connected().context_tokens
         room = context - request.max_new_tokens
         bound = sum(len(m["content"].encode("utf-8", "replace")) for m in request.messages) + _TEMPLATE_TOKENS
-        if bound <= room or not self._counts_tokens:
+        if (bound <= room and not request.alternatives) or not self._counts_tokens:
             return None
         counted = await self._count(request)
         if counted is not None and counted > room:

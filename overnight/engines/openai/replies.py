@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from overnight.engines.alternatives import read_steps
 from overnight.engines.openai.dialects import Facts
 from overnight.engines.protocol import Completion
 from overnight.errors import BadResponse
@@ -18,7 +19,12 @@ _WHY_NO_ANSWER = {
 
 
 def read_completion(
-    body: Mapping[str, Any], *, with_logprobs: bool, latency_s: float, sent: dict[str, Any]
+    body: Mapping[str, Any],
+    *,
+    with_logprobs: bool,
+    latency_s: float,
+    sent: dict[str, Any],
+    with_steps: bool = False,
 ) -> Completion:
     """Return the answer in a body of ``/v1/chat/completions``.
 
@@ -44,6 +50,7 @@ def read_completion(
             sent=sent,
             prefill_s=_seconds(body, "prompt_ms"),
             decode_s=_seconds(body, "predicted_ms"),
+            steps=read_steps((choice.get("logprobs") or {}).get("content") or ()) if with_steps else None,
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         problem = f"{type(error).__name__} {error}"

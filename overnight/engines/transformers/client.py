@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from overnight.engines.choices import Choice
+from overnight.engines.alternatives import read_steps
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.protocol import Completion
 from overnight.errors import BadResponse, ContextOverflow, OutOfMemory
@@ -24,29 +24,7 @@ class TransformersEngine(LoopbackClient):
         Raises:
             OutOfMemory: not even this request alone fits.
         """
-        completion, _ = await self._answer(request)
-        return completion
-
-    async def complete_with_choices(
-        self, request: Request, n_best: int
-    ) -> tuple[Completion, tuple[Choice, ...]]:
-        """Return the answer to one request, and what else each of its tokens could have been; see ``Chooser``."""
-        completion, body = await self._answer(request)
-        ids = body["token_ids"]
-        asked = {"messages": list(request.messages), "answer_ids": ids, "n_best": n_best}
-        shown = await self.post("/choices", asked)
-        return completion, tuple(
-            Choice(
-                token_id=int(chosen),
-                piece=None,
-                best=tuple((int(id_), float(logprob)) for id_, logprob in pairs),
-                is_whole=is_whole,
-            )
-            for chosen, pairs, is_whole in zip(ids, shown["best"], shown["is_whole"], strict=True)
-        )
-
-    async def _answer(self, request: Request) -> tuple[Completion, dict[str, Any]]:
-        await self._require_room(request)
+        counted = await self._require_room(request)
         sent = {
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -54,14 +32,16 @@ class TransformersEngine(LoopbackClient):
             "max_new_tokens": request.max_new_tokens,
             "seed": request.seed,
             "stop": list(request.stop),
-            "logprobs": request.logprobs,
+            "logprobs": request.logprobs or request.alternatives > 0,
         }
+        if request.alternatives:
+            sent["alternatives"] = request.alternatives
         started = time.perf_counter()
         body = await self.post("/complete", {"messages": list(request.messages), **sent})
         latency_s = time.perf_counter() - started
         try:
-            logprobs = tuple(map(float, body["token_logprobs"])) if request.logprobs else None
-            completion = Completion(
+            logprobs = tuple(map(float, body["token_logprobs"])) if sent["logprobs"] else None
+            return Completion(
                 text=require_text(body["text"]),
                 finish_reason=FinishReason(body["finish_reason"]),
                 prompt_tokens=body["prompt_tokens"],
@@ -72,10 +52,11 @@ class TransformersEngine(LoopbackClient):
                 sent=sent | {"samplers": SAMPLERS, "template": body["template"]},
                 prefill_s=body["prefill_s"],
                 decode_s=body["decode_s"],
+                steps=read_steps(body["steps"]) if request.alternatives else None,
+                counted_tokens=counted if request.alternatives else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BadResponse(f"the transformers host answered without {error}: {str(body)[:200]}") from None
-        return completion, body
 
     def raise_for(self, kind: str, message: str) -> None:
         """Raise what the host's names of errors mean."""
@@ -88,17 +69,18 @@ class TransformersEngine(LoopbackClient):
         """Return what the host holds, how it works, and how often it had to halve a batch."""
         return await self.ask("GET", "/health")
 
-    async def _require_room(self, request: Request) -> None:
-        """Refuse a prompt that does not fit, by the engine's own count where a bound does not settle it."""
+    async def _require_room(self, request: Request) -> int | None:
+        """Refuse a prompt that does not fit; return its tokens by the engine's own count, where that was needed."""
         context = self.connected().context_tokens
         room = context - request.max_new_tokens
         # A token is at least one byte, so this many tokens at most.
         bound = sum(len(m["content"].encode("utf-8", "replace")) for m in request.messages) + _TEMPLATE_TOKENS
-        if bound <= room:
-            return
-        n_tokens = (await self.post("/count", {"messages": list(request.messages)}))["prompt_tokens"]
+        if bound <= room and not request.alternatives:
+            return None
+        n_tokens: int = (await self.post("/count", {"messages": list(request.messages)}))["prompt_tokens"]
         if n_tokens > room:
             raise ContextOverflow(
                 f"the prompt has {n_tokens} tokens and its answer up to {request.max_new_tokens}, the context "
                 f"holds {context}; raise execution.engine.context_tokens or shorten the prompt"
             )
+        return n_tokens

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from overnight.engines.transformers.alternatives import Ranked, likeliest
 from overnight.engines.transformers.keys_values import (
     NO_PREFIX,
     Prefix,
@@ -37,6 +38,9 @@ class Job:
     seed: int
     max_new_tokens: int
     stop: tuple[str, ...] = ()
+    alternatives: int = (
+        0  # likeliest tokens of each step that come with the answer; above 0: it shares no prefix
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ class Answer:
     cached_tokens: int  # of the prompt, evaluated with another one
     prefill_s: float  # of its batch
     decode_s: float  # from the end of the prefill to the end of this answer
+    ranked: tuple[Ranked, ...] = ()  # of each of the ids, where alternatives were asked for
 
 
 @dataclass(slots=True)
@@ -60,6 +65,7 @@ class _Row:
     cached_tokens: int
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    ranked: list[Ranked] = field(default_factory=list)
 
 
 class Decoder:
@@ -106,7 +112,10 @@ class Decoder:
         """
         started = time.perf_counter()
         room = max(len(job.prompt) for job in jobs) + max(job.max_new_tokens for job in jobs)
-        prefix, n_cached = self._shared_prefix([job.prompt for job in jobs])
+        is_looked_into = any(job.alternatives for job in jobs)
+        prefix, n_cached = (
+            (NO_PREFIX, 0) if is_looked_into else self._shared_prefix([job.prompt for job in jobs])
+        )
         rows = [
             _Row(place, job, UniformStream(job.seed), n_cached if place == 0 else len(prefix.ids))
             for place, job in enumerate(jobs)
@@ -124,6 +133,8 @@ class Decoder:
             for index, row in enumerate(rows):
                 row.ids.append(tokens[index])
                 row.logprobs.append(logprobs[index])
+                if row.job.alternatives:
+                    row.ranked.append(likeliest(logits[index], row.job.alternatives))
                 ending = self._ending(row)
                 if ending is not None:
                     now = time.perf_counter()
@@ -212,6 +223,7 @@ def _answer(
         finish_reason=reason,
         ids=tuple(row.ids),
         token_logprobs=tuple(row.logprobs),
+        ranked=tuple(row.ranked),
         cached_tokens=row.cached_tokens,
         prefill_s=prefill_s,
         decode_s=decode_s,

@@ -3,9 +3,9 @@
 Started by ``EngineHost`` as ``python -m overnight.engines.transformers.host``. The first line of standard input is
 the settings as JSON; one line on standard output says that it serves; the end of standard input ends it.
 
-    POST /complete  messages, temperature, top_p, top_k, max_new_tokens, seed, stop, logprobs -> the answer
+    POST /complete  messages, temperature, top_p, top_k, max_new_tokens, seed, stop, logprobs, alternatives
+                    -> the answer
     POST /count     messages -> tokens of the prompt
-    POST /choices   messages, answer_ids, n_best -> the likeliest tokens at each place of that answer
     GET  /health    what is held, how, and what was computed
 """
 
@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,7 @@ def _leave_with_the_parent() -> None:
 async def _serve(held: "HeldModel", settings: dict[str, Any], load_s: float) -> None:
     server = await LoopbackServer(
         settings["token"],
-        {
-            "POST /complete": held.complete,
-            "POST /count": held.count,
-            "POST /choices": held.choices,
-            "GET /health": held.health,
-        },
+        {"POST /complete": held.complete, "POST /count": held.count, "GET /health": held.health},
         public=frozenset({"GET /health"}),
     ).start(settings["port"])
     ready = {"url": f"http://127.0.0.1:{settings['port']}", "load_s": load_s}
@@ -93,7 +88,6 @@ class HeldModel:
             attention=settings["attention"],
             trust_remote_code=settings["trust_remote_code"],
         )
-        self._model = loaded.model
         self._context_tokens = settings["context_tokens"]
         self._renderer = PromptRenderer(loaded.tokenizer)
         self._facts = {
@@ -104,7 +98,11 @@ class HeldModel:
             "template": self._renderer.template,
             "eos_ids": sorted(loaded.eos_ids),
         }
-        self._tokenizer = loaded.tokenizer
+        tokenizer = loaded.tokenizer
+        self._eos_ids: frozenset[int] = loaded.eos_ids
+        self._decode: Callable[[Sequence[int]], str] = lambda ids: tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         decoder = Decoder(
             loaded.model,
             loaded.eos_ids,
@@ -125,28 +123,10 @@ class HeldModel:
         """Return how many tokens the prompt of some messages has."""
         return {"prompt_tokens": len(self._prompt(body))}
 
-    async def choices(self, body: dict[str, Any], _: Caller) -> dict[str, Any]:
-        """Return the likeliest tokens at each place of an answer that is given, and their log-probabilities."""
-        from overnight.engines.transformers.choosing import best_at_each_place  # noqa: PLC0415
-        from overnight.engines.transformers.memory import is_out_of_memory  # noqa: PLC0415 - import torch
-
-        prompt = self._prompt(body)
-        try:
-            answer, n_best = tuple(map(int, body["answer_ids"])), int(body["n_best"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise RefusedRequest(400, "BadRequest", f"{type(error).__name__}: {error}") from None
-        try:
-            best = await asyncio.to_thread(best_at_each_place, self._model, prompt, answer, n_best)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise RefusedRequest(507, "OutOfMemory", " ".join(str(error).split())) from None
-        texts = [self._decode(answer[: place + 1]) for place in range(len(answer))]
-        return {"best": best, "is_whole": [not text.endswith("\N{REPLACEMENT CHARACTER}") for text in texts]}
-
     async def complete(self, body: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Return the answer to one request; one that nobody waits for any more is not computed to its end."""
-        from overnight.engines.transformers.decoding import Job  # noqa: PLC0415 - imports torch
+        from overnight.engines.transformers.alternatives import shown_steps  # noqa: PLC0415 - imports torch
+        from overnight.engines.transformers.decoding import Job  # noqa: PLC0415 - the same
         from overnight.engines.transformers.sampling import Sampling  # noqa: PLC0415
 
         prompt = self._prompt(body)
@@ -158,6 +138,7 @@ class HeldModel:
                 seed=int(body["seed"]),
                 max_new_tokens=int(body["max_new_tokens"]),
                 stop=tuple(body["stop"]),
+                alternatives=int(body.get("alternatives", 0)),
             )
             wants_logprobs = bool(body["logprobs"])
         except (KeyError, TypeError, ValueError) as error:
@@ -178,22 +159,23 @@ class HeldModel:
             raise RefusedRequest(500, "BadResponse", str(error)) from None
         finally:
             waiting.is_wanted = False
+        steps = (
+            shown_steps(answer.ids, answer.token_logprobs, answer.ranked, self._decode, self._eos_ids)
+            if job.alternatives
+            else None
+        )
         return {
             "text": answer.text,
             "finish_reason": answer.finish_reason,
             "prompt_tokens": len(prompt),
             "cached_tokens": answer.cached_tokens,
             "completion_tokens": len(answer.ids),
-            "token_ids": list(answer.ids),
             "token_logprobs": list(answer.token_logprobs) if wants_logprobs else None,
             "prefill_s": round(answer.prefill_s, 5),
             "decode_s": round(answer.decode_s, 5),
             "template": self._renderer.template,
+            "steps": steps,
         }
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
 
     def _prompt(self, body: dict[str, Any]) -> tuple[int, ...]:
         try:
