@@ -13,7 +13,7 @@ class AuditSettings(Spec):
     share: float = Field(
         default=0.02, ge=0, le=1, description="of the draws that were generated; 0: no draw is asked again"
     )
-    at_least: NonNegativeInt = Field(default=8, description="draws of a trial, where it has as many")
+    at_least: NonNegativeInt = Field(default=4, description="draws of a trial, where it has as many")
     at_most: PositiveInt = Field(default=200, description="draws of a trial")
     # Neighbouring bf16 numbers between 16 and 32, where the largest logits of today's models lie, are 2**-3 apart.
     tie_gap: float = Field(

@@ -55,4 +55,4 @@ def test_each_draw_is_as_likely_as_any_other() -> None:
 
 def test_limits_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ValidationError, match="at_least 8 is above at_most 4"):
-        AuditSettings(at_most=4)
+        AuditSettings(at_least=8, at_most=4)
