@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from overnight.cli.console import console
 from overnight.cli.fitting import find_model
@@ -79,33 +80,50 @@ def _row(each: Compared, found: Agreement) -> dict[str, Any]:
 def _print(out: Console, pair: Pair, found: Agreement) -> None:
     n_prompts, tolerance, worst = len(found.compared), found.tolerance, found.worst
     first, second = pair.first.engine.value, pair.second.engine.value
+    out.print(_table(found), highlight=False)
     _say(out, f"{pair.first.name}: {first} and {second}, greedy, up to {ANSWER_TOKENS} tokens an answer")
-    _say(out, f"prompts with as many tokens for both: {found.n_same_count} of {n_prompts}")
-    apart = n_prompts - found.n_identical
-    ties = (
-        f"; of the others, {found.n_ties} of {apart} part at a tie (within {tolerance.token:g} nats)"
-        if apart
-        else ""
-    )
-    _say(out, f"answers that are identical: {found.n_identical} of {n_prompts}{ties}")
-    if worst is None or found.mean_absolute is None:
-        _say(out, "G-NLL: not compared, since an engine gives no log-probabilities")
-    else:
+    ties = f", {found.n_ties} part at a tie" if found.n_ties else ""
+    _say(out, f"answers: {found.n_identical} of {n_prompts} are identical{ties}")
+    if worst is not None:
         _say(
             out,
-            f"G-NLL over the {found.n_tokens} tokens before answers part: a token differs by {found.mean_absolute:.5f} "
-            f"nats on average and {found.largest:.5f} at most; the worst answer by "
-            f"{abs(worst.g_nll_difference_per_token or 0):.5f} a token over {worst.n_common} ({worst.prompt})",
+            f"G-NLL: over the {found.n_tokens} tokens before answers part, a token differs by "
+            f"{found.mean_absolute:.5f} nats on average and {found.largest:.5f} at most; the worst answer by "
+            f"{abs(worst.g_nll_difference_per_token or 0):.5f} a token ({worst.prompt})",
         )
-    for prompt, problems in found.problems.items():
-        _say(out, f"  {prompt}: {'; '.join(problems)}")
     _say(
         out,
-        f"tolerance '{tolerance.name}': {tolerance.mean:g} nats a token for an answer, {tolerance.token:g} for one "
-        f"token; room for {tolerance.contains}",
+        f"tolerance {tolerance.name!r}: {tolerance.mean:g} nats a token for an answer, {tolerance.token:g} for one "
+        f"token and for a tie; room for {tolerance.contains}",
     )
+    for prompt, problems in found.problems.items():
+        _say(out, f"  {prompt}: {'; '.join(problems)}")
     verdict = "the engines agree" if found.agrees else "the engines do not agree"
     _say(out, f"{verdict}: {n_prompts - len(found.problems)} of {n_prompts} prompts within the tolerance")
+
+
+def _table(found: Agreement) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("prompt", "answers", "tokens", "G-NLL a token", "largest", "within"):
+        table.add_column(title, justify="left" if title in ("prompt", "answers", "within") else "right")
+    for each in found.compared:
+        mean = each.g_nll_difference_per_token
+        table.add_row(
+            each.prompt,
+            _answers(each, found),
+            str(each.n_common),
+            "" if mean is None else f"{mean:+.5f}",
+            "" if each.largest is None else f"{each.largest:.5f}",
+            "no" if each.problems(found.tolerance) else "yes",
+        )
+    return table
+
+
+def _answers(each: Compared, found: Agreement) -> str:
+    if each.parting is None:
+        return "identical"
+    where = f"at token {each.parting.place + 1}"
+    return f"tie {where}" if each.parting.is_tie(found.tolerance) else f"part {where}"
 
 
 def _say(out: Console, text: str) -> None:

@@ -218,7 +218,9 @@ def doctor(
     if conformance is not None or against is not None:
         from overnight.cli.doctoring_conformance import examine_conformance  # noqa: PLC0415
 
-        if conformance is None or run is not None or online:
+        if conformance is None:
+            raise UsageError("--against FILE: found without a model; name it with --conformance MODEL")
+        if run is not None or online:
             raise UsageError("--conformance MODEL [--against FILE] stands alone; take RUN and --online out")
         examine_conformance(conformance, against, as_json=as_json)
         return

@@ -21,7 +21,9 @@ class Compared:
     prompt_tokens: tuple[int | None, int | None]
     n_common: int  # tokens before they part
     parting: Parting | None  # None where they are the same
-    differences: tuple[float, ...]  # of the common tokens: log-probability by the first less that by the second; nats
+    differences: tuple[
+        float, ...
+    ]  # of the common tokens: log-probability by the first less that by the second; nats
 
     @property
     def g_nll_difference_per_token(self) -> float | None:

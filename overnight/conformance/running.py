@@ -8,7 +8,7 @@ from pathlib import Path
 
 from overnight.conformance.comparing import Agreement, compare
 from overnight.conformance.prompts import prompts
-from overnight.conformance.tolerance import FLOAT, QUANTISED
+from overnight.conformance.tolerance import FLOAT, QUANTISED, Tolerance
 from overnight.engines.alternatives import ALTERNATIVES
 from overnight.engines.holding import connect, hold
 from overnight.engines.protocol import Completion, Engine
@@ -144,10 +144,17 @@ def answers_of(
     return Given(answers=answers, is_plain=_is_plain(known, path))
 
 
-def agreement(first: Given, second: Given) -> Agreement:
-    """Return how the answers of two engines to the same prompts agree, by the tolerance that is due to them."""
+def agreement(first: Given, second: Given, tolerance: Tolerance | None = None) -> Agreement:
+    """Return how the answers of two engines to the same prompts agree.
+
+    Args:
+        first: of one engine.
+        second: of the other, to the same prompts.
+        tolerance: None for the one that is due to what both compute with.
+    """
     compared = tuple(compare(name, answer, second.answers[name]) for name, answer in first.answers.items())
-    return Agreement(compared=compared, tolerance=FLOAT if first.is_plain and second.is_plain else QUANTISED)
+    due = FLOAT if first.is_plain and second.is_plain else QUANTISED
+    return Agreement(compared=compared, tolerance=tolerance or due)
 
 
 def _is_plain(model: ModelSpec, path: Path | None) -> bool:

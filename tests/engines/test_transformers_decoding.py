@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from overnight.engines.alternatives import read_steps
+from overnight.engines.transformers.alternatives import Ranked, shown_steps
 from overnight.engines.transformers.decoding import Decoder, Job
 from overnight.engines.transformers.loading import Loaded, load
 from overnight.engines.transformers.prompts import PromptRenderer
@@ -126,6 +128,30 @@ def test_an_answer_ends_at_any_of_the_tokens_that_end_one_and_counts_it(loaded, 
     # Had another token been one that ends an answer, it would have ended there.
     early = Decoder(loaded.model, frozenset({answer.ids[2]}), decoder._decode, share_prefixes=False)
     assert _run(early, _job(loaded, QUESTIONS[0]))[0].ids == answer.ids[:3]
+
+
+def test_of_a_character_that_takes_several_tokens_the_last_one_adds_all_of_it(loaded) -> None:
+    # As llama.cpp shows it; a token inside a character does not end the answer, though it adds nothing.
+    tokenizer, end = loaded.tokenizer, min(loaded.eos_ids)
+    text = "He said “🦊” é"
+    ids = [*tokenizer.encode(text), end]
+    ranked = [Ranked((token, end), (-0.1, -3.0)) for token in ids]
+    steps = read_steps(
+        shown_steps(
+            ids,
+            [-0.1] * len(ids),
+            ranked,
+            lambda some: tokenizer.decode(some, skip_special_tokens=True),
+            loaded.eos_ids,
+        )
+    )
+    assert b"".join(step.taken.piece for step in steps).decode() == text
+    assert sum(not step.taken.piece for step in steps[:-1]) > 1
+    for step in steps:
+        step.taken.piece.decode()  # whole characters alone
+    assert [step.taken.ends for step in steps] == [False] * (len(ids) - 1) + [True]
+    assert [step.likeliest[0].ends for step in steps] == [False] * (len(ids) - 1) + [True]
+    assert {step.likeliest[1].ends for step in steps} == {True}
 
 
 def test_what_was_evaluated_with_another_prompt_is_counted_once(loaded, decoder) -> None:

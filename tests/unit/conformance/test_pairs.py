@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 
 from overnight.cli import doctoring_conformance, main
-from overnight.conformance.aligning import Answer
 from overnight.conformance.comparing import Agreement, compare
 from overnight.conformance.prompts import prompts
 from overnight.conformance.running import Pair, pair_of
 from overnight.conformance.tolerance import QUANTISED
+from overnight.engines.protocol import Completion, Step, Token
 from overnight.errors import UsageError
+from overnight.records import FinishReason
 from overnight.spec.model import EngineKind, ModelSpec
 
 
@@ -78,15 +79,26 @@ def test_the_prompts_are_of_many_kinds_and_their_names_are_their_own() -> None:
     assert {len(said) for said in asked.values()} == {1, 2}  # without a system prompt, and with
 
 
+def _answer(logprob: float) -> Completion:
+    return Completion(
+        text="a",
+        finish_reason=FinishReason.STOP,
+        prompt_tokens=5,
+        cached_tokens=None,
+        completion_tokens=1,
+        token_logprobs=(logprob,),
+        latency_s=0.1,
+        sent={},
+        steps=(Step(taken=Token(piece=b"a", logprob=logprob), likeliest=()),),
+    )
+
+
 @pytest.fixture
 def found(monkeypatch):
     """Return a function that says how far the two engines are apart, without engines."""
 
     def apart(by: float) -> None:
-        answers = [
-            Answer(prompt_tokens=5, text="a", finish_reason="stop", token_logprobs=(value,), choices=None)
-            for value in (-1.0, -1.0 - by)
-        ]
+        answers = [_answer(value) for value in (-1.0, -1.0 - by)]
         agreement = Agreement(compared=(compare("capital", *answers),), tolerance=QUANTISED)
         pair = Pair(first=model(), second=model(engine="transformers"))
         monkeypatch.setattr(doctoring_conformance, "find_model", lambda _: model())
@@ -104,6 +116,7 @@ def test_the_exit_code_says_whether_they_agree(found, capsys) -> None:
     said = capsys.readouterr().out
     assert "the worst answer by 0.25000 a token" in said
     assert "the engines agree: 1 of 1 prompts" in said
+    assert said.splitlines()[1].split() == ["capital", "identical", "1", "-0.25000", "0.25000", "yes"]
 
     found(0.75)
     with pytest.raises(SystemExit) as leaving:
