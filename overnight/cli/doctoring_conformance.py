@@ -11,7 +11,8 @@ from rich.table import Table
 from overnight.cli.console import console
 from overnight.cli.fitting import find_model
 from overnight.conformance.comparing import Agreement, Compared
-from overnight.conformance.running import ANSWER_TOKENS, Pair, check_conformance, pair_of
+from overnight.conformance.pairing import Pair, pair_of
+from overnight.conformance.running import ANSWER_TOKENS, check_conformance
 from overnight.report.text import visible
 
 

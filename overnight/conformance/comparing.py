@@ -19,11 +19,14 @@ class Compared:
 
     prompt: str  # its name
     prompt_tokens: tuple[int | None, int | None]
-    n_common: int  # tokens before they part
     parting: Parting | None  # None where they are the same
-    differences: tuple[
-        float, ...
-    ]  # of the common tokens: log-probability by the first less that by the second; nats
+    differences: tuple[float, ...]
+    """Log-probability by the first engine less that by the second, of each token before they part; nats."""
+
+    @property
+    def n_common(self) -> int:
+        """Tokens before they part."""
+        return len(self.differences)
 
     @property
     def g_nll_difference_per_token(self) -> float | None:
@@ -78,8 +81,8 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
-        """True where there was something to compare and nothing is beyond the tolerance."""
-        return bool(self.compared) and not self.problems
+        """True where there were tokens to compare and nothing is beyond the tolerance."""
+        return self.n_tokens > 0 and not self.problems
 
     @property
     def n_same_count(self) -> int:
@@ -99,7 +102,7 @@ class Agreement:
     @property
     def n_tokens(self) -> int:
         """Common tokens of all prompts."""
-        return sum(len(each.differences) for each in self.compared)
+        return sum(each.n_common for each in self.compared)
 
     @property
     def mean_absolute(self) -> float | None:
@@ -131,7 +134,6 @@ def compare(prompt: str, first: Completion, second: Completion) -> Compared:
     return Compared(
         prompt=prompt,
         prompt_tokens=(first.prompt_tokens, second.prompt_tokens),
-        n_common=len(aligned.shared),
         parting=aligned.parting,
         differences=tuple(one.logprob - other.logprob for one, other in aligned.shared),
     )

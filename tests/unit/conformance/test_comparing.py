@@ -136,6 +136,8 @@ def test_nothing_compared_is_no_agreement() -> None:
     found = Agreement(compared=(), tolerance=NARROW)
     assert not found.agrees
     assert (found.worst, found.largest, found.mean_absolute) == (None, None, None)
+    tie = compare("tie", answer(step(" three", (" four", 0.0))), answer(step(" four", (" three", 0.0))))
+    assert not Agreement(compared=(tie,), tolerance=NARROW).agrees
 
 
 def test_equal_texts_of_other_tokens_are_a_parting() -> None:

@@ -1,12 +1,15 @@
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from overnight.cli import doctoring_conformance, main
+from overnight.conformance import running
 from overnight.conformance.comparing import Agreement, compare
+from overnight.conformance.pairing import Pair, pair_of
 from overnight.conformance.prompts import prompts
-from overnight.conformance.running import Pair, pair_of
 from overnight.conformance.tolerance import QUANTISED
 from overnight.engines.protocol import Completion, Step, Token
 from overnight.errors import UsageError
@@ -135,3 +138,18 @@ def test_conformance_stands_alone(more, capsys) -> None:
         main(["doctor", *more, "--conformance", "m"])
     assert leaving.value.code == 2
     assert "stands alone" in capsys.readouterr().err
+
+
+def test_an_engine_that_shows_no_alternatives_cannot_be_compared(monkeypatch) -> None:
+    # The dry run stands for LM Studio, whose API has no log-probabilities.
+    holder = SimpleNamespace(start=lambda: None)
+    monkeypatch.setattr(running, "hold", lambda *_: nullcontext(holder))
+    with pytest.raises(UsageError, match="m: dry_run shows no tokens with their alternatives"):
+        running.answers_of(model(engine="dry_run", source="dry"), prompts(), answer_tokens=2)
+
+
+def test_a_file_to_compare_with_belongs_to_a_model(capsys) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["doctor", "--against", "m.gguf"])
+    assert leaving.value.code == 2
+    assert "--conformance MODEL" in capsys.readouterr().err
