@@ -14,7 +14,8 @@ class Parting:
     place: int  # 0-based, in tokens that are compared
     gaps: tuple[float | None, ...]
     """By how many nats an engine found the other's token less likely than its own, of each engine that can know;
-    None where the other's token is not among its alternatives."""
+    None where the other's token is not among its alternatives. Where that token is inside a character, the gap to the
+    likeliest that may be it: at most the one that is meant."""
 
     def is_tie(self, tolerance: Tolerance) -> bool:
         """True where both tokens are as good as equally likely, by every engine that can know."""
@@ -67,9 +68,17 @@ def _gap(steps: Sequence[Step], other: Token) -> tuple[float | None, ...]:
         for token in step.likeliest:
             if _is_same(token, other):
                 return (step.taken.logprob - token.logprob,)
-    # Of a character that takes several tokens, one engine shows the last alone, and alternatives to no other.
-    is_known = steps[-1].taken.piece.isascii() and other.piece.isascii()
-    return (None,) if is_known else ()
+    if steps[-1].taken.piece.isascii() and other.piece.isascii():
+        return (None,)
+    # The other began a character that takes several tokens, and the first of them is not known.
+    begun = [token.logprob for token in steps[0].likeliest[1:] if _begins(token, other)]
+    return (steps[0].taken.logprob - max(begun),) if begun else ()
+
+
+def _begins(token: Token, other: Token) -> bool:
+    """Return True where a token ends inside a character that may be the other's; some engines show it without bytes."""
+    is_whole = bool(token.piece) and "\ufffd" not in token.piece.decode("utf-8", "replace")
+    return not token.ends and not is_whole and other.piece.startswith(token.piece)
 
 
 def _is_same(one: Token, other: Token) -> bool:

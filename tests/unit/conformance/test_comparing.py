@@ -184,6 +184,17 @@ def test_of_a_character_that_takes_several_tokens_the_last_is_compared() -> None
     assert not compare("p", other, first).parting.is_tie(NARROW)
 
 
+@pytest.mark.parametrize("begun", [b"", "é".encode()[:1]], ids=["as transformers", "as llama.cpp"])
+def test_a_parting_where_a_character_begins_is_judged_by_the_likeliest_beginning(begun) -> None:
+    other = answer(step("é"))
+    at_stake = answer(step(" two", (" three", 0.01), (begun, 0.07), (begun, 0.09)))
+    found = compare("p", answer(step("one"), *at_stake.steps), answer(step("one"), *other.steps))
+    assert found.parting.gaps == (pytest.approx(0.07),)
+    # " three", more likely, begins no character.
+    plain = answer(step(" two", (" three", 0.01)))
+    assert compare("p", plain, other).parting.gaps == ()
+
+
 def test_an_answer_that_is_cut_off_inside_a_character_is_compared_up_to_it() -> None:
     whole = answer(step("one"), step(b"", logprob=-0.7))
     assert compare("p", whole, answer(step("one"))).parting is None
