@@ -40,6 +40,10 @@ class OutOfMemory(EngineError):
     """The model, its cache or its buffers do not fit into the memory there is."""
 
 
+class GpuUnusable(EngineError):
+    """A GPU was asked for, or one is there, and the engine cannot use it: no smaller model changes that."""
+
+
 class EngineCrashed(EngineError):
     """The process that holds the model died, and restarting it did not help."""
 

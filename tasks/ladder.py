@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from overnight.engines.ladder_holder import LadderHolder
+from overnight.engines.placement import Placement
 from overnight.errors import OutOfMemory
 from overnight.planning.plan import ModelBlock
 from overnight.runs.stepping import note_step
@@ -89,6 +90,11 @@ def load_model(folder: RunFolder, block: ModelBlock, holder: LadderHolder) -> "S
             holder.start()
     state = holder.state
     message = f"{holder.rung.label}, {'loaded' if state.load_s is None else f'{state.load_s:.1f} s'}"
+    if state.placement is not None:
+        placement = Placement.from_row(state.placement)
+        message = f"{message}, {placement.label}"
+        if placement.is_split:
+            get_run_logger().warning("%s lies %s", block.model.name, placement.label)
     get_run_logger().info("%s serves: %s", block.model.name, message)
     stepped = holder.rung != block.held
     return Completed(name="SteppedDown" if stepped else "Completed", message=message)

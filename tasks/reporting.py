@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from overnight.report.writing import write_reports
 from overnight.runs.analysing import analyse_trial
+from overnight.runs.calculating import calculating
 from overnight.runs.comparing import compare_trial, write_significance
 from overnight.runs.deadline import answered
 from overnight.runs.opening import load_plan, load_spec
@@ -21,8 +22,9 @@ _ARTIFACT_LIMIT = 200_000  # characters; what is larger stays on disk and slows 
 def compare_arms(run_dir: Path, slugs: list[str], settings: StatisticsSpec) -> None:
     """Compare control and treatment in every trial and adjust over the whole run."""
     folder = RunFolder(run_dir)
-    comparisons = {slug: compare_trial(folder, slug, settings) for slug in slugs}
-    write_significance(folder, comparisons, settings)
+    with calculating(load_spec(folder).execution):
+        comparisons = {slug: compare_trial(folder, slug, settings) for slug in slugs}
+        write_significance(folder, comparisons, settings)
 
 
 @task(name="analyse-trials", cache_policy=NO_CACHE, persist_result=False)
@@ -35,7 +37,9 @@ def analyse_trials(run_dir: Path, slugs: list[str]) -> None:
         trial = next(each for each in plan.trials if each.slug == slug)
         # After a deadline the tables hold fewer items than the plan.
         tabled = answered(folder, plan, trial)
-        for name, reason in analyse_trial(folder, tabled, slug, spec).items():
+        with calculating(spec.execution):
+            failed = analyse_trial(folder, tabled, slug, spec)
+        for name, reason in failed.items():
             get_run_logger().warning("%s: %s could not be made: %s", slug, name, reason)
 
 
@@ -43,7 +47,8 @@ def analyse_trials(run_dir: Path, slugs: list[str]) -> None:
 def report(run_dir: Path) -> None:
     """Write the reports of a run from its files, and show the main one in the UI."""
     folder = RunFolder(run_dir)
-    write_reports(folder)
+    with calculating(load_spec(folder).execution):
+        write_reports(folder)
     text = folder.aggregate_report.read_text(encoding="utf-8")
     create_markdown_artifact(
         text if len(text) <= _ARTIFACT_LIMIT else f"The report is in `{folder.aggregate_report}`.",

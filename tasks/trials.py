@@ -18,6 +18,7 @@ from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.auditing import Audit
 from overnight.runs.building import build_requests
+from overnight.runs.calculating import calculating, generating
 from overnight.runs.costing import write_costs
 from overnight.runs.deadline import answered, generate_in_rounds
 from overnight.runs.generating import Generated, generate, write_part_states
@@ -81,7 +82,11 @@ def generate_draws(work: TrialWork) -> "int | State[int]":
     has_stepped = step_down_after_failure(work.folder, work.planned_block)
     block = work.block
     begin_on_rung(work.folder, work.plan, block, work.trial)
-    with memory_watched(work.folder, work.planned_block), watched(work.folder, block, work.trial):
+    with (
+        generating(block.held.model.engine),
+        memory_watched(work.folder, work.planned_block),
+        watched(work.folder, block, work.trial),
+    ):
         n_sent = asyncio.run(_generate(work, block))
     if has_stepped:
         return Completed(name="SteppedDown", message=f"answered on {block.held.label}", data=n_sent)
@@ -128,9 +133,10 @@ def audit(work: TrialWork, skipped_because: str | None = None) -> State[int]:
         if skipped_because:
             record = audit.skip(skipped_because)
         else:
-            record = asyncio.run(
-                _audit(audit, connect(block.held.model, execution, work.folder.engines), work.folder)
-            )
+            with generating(block.held.model.engine):
+                record = asyncio.run(
+                    _audit(audit, connect(block.held.model, execution, work.folder.engines), work.folder)
+                )
     except Exception as error:  # noqa: BLE001 - an audit can fail no trial
         get_run_logger().warning("%s: the audit could not be written down: %s", work.trial.slug, error)
         return Completed(name="NotWritten", message=str(error))
@@ -172,7 +178,7 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
     block = on_its_rung(folder, planned)
     for trial in block.trials:
         begin_on_rung(folder, plan, block, trial)
-    with memory_watched(folder, planned):
+    with generating(block.held.model.engine), memory_watched(folder, planned):
         _ask_in_rounds(folder, spec, plan, block, until)
 
 
@@ -211,7 +217,8 @@ def _settings(block: ModelBlock, execution: Execution) -> HostSettings:
 @task(name="parse", cache_policy=NO_CACHE, persist_result=False)
 def parse(work: TrialWork) -> int:
     """Read the predictions out of the journal."""
-    return write_predictions(work.folder.trial(work.trial.slug), work.tabled, work.trial)
+    with calculating(work.spec.execution):
+        return write_predictions(work.folder.trial(work.trial.slug), work.tabled, work.trial)
 
 
 @task(name="score", cache_policy=NO_CACHE, persist_result=False)
@@ -219,7 +226,8 @@ def score(work: TrialWork) -> int:
     """Compare the predictions with the gold answers."""
     experiment = work.spec.experiment
     folder = work.folder.trial(work.trial.slug)
-    return write_scores(folder, work.tabled, work.trial, experiment.unsupported, experiment.scoring)
+    with calculating(work.spec.execution):
+        return write_scores(folder, work.tabled, work.trial, experiment.unsupported, experiment.scoring)
 
 
 @task(name="costs", cache_policy=NO_CACHE, persist_result=False)

@@ -14,6 +14,7 @@ from overnight.memory.facts import ModelFacts, read_facts
 from overnight.memory.fits import MARGIN, in_words
 from overnight.memory.fitting import ModelFit, first_that_fits, fit_rungs
 from overnight.memory.free import FreeMemory, free_memory
+from overnight.memory.peaks import CORRECTION
 from overnight.planning.ladder import ladder
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.model import EngineKind, ModelSpec
@@ -153,7 +154,9 @@ def _table(found: list[ModelFit]) -> Table:
     has_device = any(one.estimate and one.estimate.on(Place.DEVICE) for one in found)
     places = ("on GPU", "on host") if has_device else ()
     for title in ("model", "at once", "context", *names, "MiB", *places, "fits"):
-        table.add_column(title, justify="left" if title in ("model", "fits") else "right")
+        is_text = title in ("model", "fits")
+        shown = "correction*" if title == CORRECTION else title
+        table.add_column(shown, justify="left" if is_text else "right", no_wrap=title == "model")
     for one in found:
         if one.estimate is None:
             empty = [""] * (len(names) + 1 + len(places))

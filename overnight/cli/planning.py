@@ -9,8 +9,10 @@ from rich.table import Table
 from overnight.cli.console import console
 from overnight.cli.sweep_options import LoadedSweep
 from overnight.datasets.freezing import load_items, prepare_items
+from overnight.engines.placement import NO_GPU
 from overnight.memory.fits import in_words
 from overnight.memory.fitting import ModelFit, fit_blocks, predicted_memory
+from overnight.memory.free import free_devices
 from overnight.planning.estimate import Estimate
 from overnight.planning.plan import Plan, make_plan, plan_record
 from overnight.runs.opening import dataset_names
@@ -77,6 +79,7 @@ def print_plan(
         f"up to {plan.bytes_on_disk / 1e6:.1f} MB on disk",
         *(_prediction_lines(prediction) if prediction else ()),
         *map(_memory_line, memory),
+        *([NO_GPU] if _needs_processor(plan) else []),
         *_detectable_lines(plan),
     ):
         out.print(line, highlight=False, soft_wrap=True)
@@ -94,6 +97,11 @@ def _prediction_lines(prediction: Prediction) -> list[str]:
     if n_shared:
         lines.append(f"{n_shared} requests stand in an earlier trial too and are answered from the cache")
     return [*lines, *prediction.notes]
+
+
+def _needs_processor(plan: Plan) -> bool:
+    """True where models are held here, and there is no GPU to hold them."""
+    return any(block.model.engine.has_weights_here for block in plan.blocks) and not free_devices()
 
 
 def _memory_line(found: ModelFit) -> str:

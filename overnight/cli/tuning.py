@@ -1,6 +1,7 @@
 """``overnight tune``: what fits is measured, the best of it becomes a preset."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from overnight.spec.base import Name
 from overnight.spec.config_root import own_presets
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import EngineSettings, Execution
-from overnight.tuning.race import TRUNCATED_TOO_OFTEN, Outcome
-from overnight.tuning.tuning import Tuning, planned, tune
+from overnight.tuning.race import TRUNCATED_TOO_OFTEN, Outcome, Status
+from overnight.tuning.tuning import FIRST_ROUND, Tuning, planned, tune
 from overnight.tuning.writing import outcome_row, result_in_words, tuning_record, write_preset
 
 _SECONDS_PER_MINUTE = 60
@@ -72,9 +73,25 @@ def tune_command(
     else:
         _show(out, tuning, preset, max_new_tokens)
     if tuning.chosen is None:
-        raise UsageError(
-            f"{model.name}: no setting was measured that may be chosen, so no preset is written; the table says why"
-        )
+        raise UsageError(f"{model.name}: {why_none(tuning)}, so no preset is written")
+
+
+def why_none(tuning: Tuning) -> str:
+    """Return why nothing was chosen, and what to do where more time would help."""
+    n_measured = sum(one.speed is not None for one in tuning.outcomes)
+    n_left = sum(one.status is Status.NOT_REACHED for one in tuning.outcomes)
+    if not n_left:
+        return "no setting was measured that may be chosen; the table says why"
+    if not n_measured:
+        return "no setting could be measured in the time; give more with --minutes"
+    # The first of them took all of it, and each takes about as long; more than half of the time is the first round's.
+    minutes = math.ceil(
+        tuning.seconds * (n_measured + n_left) / n_measured / FIRST_ROUND / _SECONDS_PER_MINUTE
+    )
+    return (
+        f"only {n_measured} of {n_measured + n_left} settings could be measured in the time, and there is nothing to "
+        f"compare it with; give more, about --minutes {minutes} on a machine as busy as now"
+    )
 
 
 def _preset_name(given: str | None, model: ModelSpec) -> str:
@@ -141,7 +158,7 @@ def _remarks(tuning: Tuning, preset: Path, max_new_tokens: int) -> list[str]:
     lines += [
         f"{one.candidate.label}: measured and not chosen: {one.candidate.gives_up}"
         for one in tuning.outcomes
-        if one.candidate.gives_up
+        if one.candidate.gives_up and one.speed is not None
     ]
     chosen = tuning.chosen
     if chosen is None:

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from overnight.engines.dry_run import DryRunEngine
-from overnight.engines.host import EngineHost, HostSettings, physical_cores
+from overnight.engines.host import EngineHost, HostSettings
 from overnight.engines.llama_cpp import LlamaCppEngine
 from overnight.engines.openai.client import OpenAIEngine
 from overnight.engines.openai.holder import ServedElsewhere
@@ -14,6 +14,7 @@ from overnight.engines.state import EngineState
 from overnight.engines.transformers.client import TransformersEngine
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import Execution
+from overnight.telemetry.cores import physical_cores
 
 _LLAMA_CPP = "overnight.engines.llama_cpp_host"
 _TRANSFORMERS = "overnight.engines.transformers.host"
@@ -120,6 +121,8 @@ def host_settings(model: ModelSpec, weights: Path, context_tokens: int, executio
     else:
         module = _LLAMA_CPP
         options = {"gpu_layers": engine.gpu_layers, "batch_invariant": engine.batch_invariant}
+    if engine.cpu_offload == "allow":
+        options |= {"may_offload": True, "memory_margin": execution.memory_margin}
     return HostSettings(
         module=module,
         model_path=weights,

@@ -6,7 +6,6 @@ goes to ``<model>.log`` beside it.
 
 import contextlib
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -20,11 +19,14 @@ from typing import Any, Self
 
 from overnight.engines.deaths import MemoryWatch
 from overnight.engines.state import EngineState, write_state
-from overnight.errors import EngineCrashed, EngineError, OutOfMemory
+from overnight.errors import EngineCrashed, EngineError, GpuUnusable, OutOfMemory
+from overnight.memory.free import free_devices
 from overnight.processes import end_child, free_port
 
 _FAILED_LOADS_IN_A_ROW = 3
 _LOOK_S = 0.5
+# What a host may say in place of serving, by name.
+_REFUSALS: Mapping[str, type[EngineError]] = {"OutOfMemory": OutOfMemory, "GpuUnusable": GpuUnusable}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class EngineHost:
         self._process: subprocess.Popen[str] | None = None
         self._log_start = 0  # where the present process began to print
         self._memory: MemoryWatch | None = None
+        self._gpus: tuple[str, ...] = ()  # there when it was first loaded; a driver that dies takes none off
         self._watcher: threading.Thread | None = None
         self._leaving = threading.Event()
 
@@ -75,10 +78,12 @@ class EngineHost:
         """Load the model and return when it serves; from then on it is restarted whenever it dies.
 
         Raises:
-            OutOfMemory: it does not fit.
+            OutOfMemory: it does not fit, or not wholly onto the GPU.
+            GpuUnusable: there is a GPU, and it cannot use it; or one was asked for, and there is none.
             EngineCrashed: it died while it loaded, or took too long.
         """
         self.state_path.parent.mkdir(parents=True, exist_ok=True)
+        self._gpus = tuple(device.name for device in free_devices())
         self._load()
         self._watcher = threading.Thread(
             target=self._watch, name=f"watch {self.state_path.stem}", daemon=True
@@ -113,6 +118,7 @@ class EngineHost:
 
         Raises:
             OutOfMemory: it said so.
+            GpuUnusable: the same.
             EngineCrashed: it died, or did not serve in time.
         """
         self._publish(status="loading", url=None, pid=None)
@@ -146,12 +152,16 @@ class EngineHost:
             code = process.wait()
             raise self._load_error(code, timed_out=timed_out)
         ready = json.loads(line)
+        if "refused" in ready:
+            end_child(process)
+            raise _REFUSALS[ready["refused"]](f"{self.settings.model_path.name}: {ready['message']}")
         self._publish(
             status="serving",
             url=ready["url"],
             pid=process.pid,
             loads=self._state.loads + 1,
             load_s=ready["load_s"],
+            placement=ready.get("placement"),
         )
 
     def _child_settings(self) -> dict[str, Any]:
@@ -163,6 +173,7 @@ class EngineHost:
             "context_tokens": self.settings.context_tokens,
             "threads": self.settings.threads,
             "memory_limit_bytes": self.settings.memory_limit_bytes,
+            "gpus_there": list(self._gpus),
             **self.settings.options,
         }
 
@@ -214,18 +225,10 @@ class EngineHost:
                     self._end()
                     if self._leaving.is_set():
                         return
-                    if attempt == _FAILED_LOADS_IN_A_ROW or isinstance(error, OutOfMemory):
+                    if attempt == _FAILED_LOADS_IN_A_ROW or isinstance(error, tuple(_REFUSALS.values())):
                         self._fail(error)
                         return
                     time.sleep(attempt)
 
     def _fail(self, error: EngineError) -> None:
         self._publish(status="failed", error_kind=type(error).__name__, error=str(error))
-
-
-def physical_cores() -> int:
-    """Return how many cores the work of one model is worth: hyper-threads only get in each other's way."""
-    import psutil  # noqa: PLC0415 - only where an engine is started
-
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))

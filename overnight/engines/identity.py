@@ -52,7 +52,7 @@ def answer_identity(model: ModelSpec, settings: EngineSettings) -> dict[str, Any
     if model.engine is not EngineKind.LLAMA_CPP:
         return None
     devices = _gpu_names() if settings.gpu_layers else ()
-    has_gpu = bool(devices) or platform.system() == "Darwin"
+    has_gpu = bool(devices) or (platform.system() == "Darwin" and settings.gpu_layers != 0)
     is_invariant = settings.batch_invariant
     if is_invariant is None and not has_gpu:
         is_invariant = True  # as the host decides
@@ -66,6 +66,7 @@ def answer_identity(model: ModelSpec, settings: EngineSettings) -> dict[str, Any
         "gpus": list(devices),
         "cpu": list(_kernel_features()),
         "system": f"{platform.system()} {platform.machine()}",
+        **_spread(settings, has_gpu=has_gpu),
     }
 
 
@@ -115,6 +116,7 @@ def _ollama_identity(settings: EngineSettings) -> dict[str, Any] | None:
         "samplers": asking.NEUTRAL,
         "gpu_layers": settings.gpu_layers,
         **hardware,
+        **_spread(settings, has_gpu=True),
     }
 
 
@@ -140,6 +142,11 @@ def _transformers_identity(model: ModelSpec, settings: EngineSettings) -> dict[s
         "cpu": list(_kernel_features()),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _spread(settings: EngineSettings, *, has_gpu: bool) -> dict[str, str]:
+    """Return what else answers depend on where a model may lie on a GPU and on the processor."""
+    return {"cpu_offload": "allow"} if has_gpu and settings.cpu_offload == "allow" else {}
 
 
 @functools.cache

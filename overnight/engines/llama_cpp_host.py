@@ -12,6 +12,10 @@ import time
 from typing import Any
 
 from overnight.engines.limits import limit_memory
+from overnight.engines.llama_cpp_layers import place
+from overnight.engines.messages import say_ready, say_refused
+from overnight.engines.placement import Placement
+from overnight.errors import GpuUnusable, OutOfMemory
 
 _PREFIXES_MIB = 512
 
@@ -21,17 +25,33 @@ def main() -> None:
     settings = json.loads(sys.stdin.readline())
     limit_memory(settings["memory_limit_bytes"])
     started = time.monotonic()
-    server = _serve(settings)
-    ready = {"url": server.listening_address, "load_s": round(time.monotonic() - started, 3)}
-    print(json.dumps(ready), flush=True)  # noqa: T201 - the message to the parent
+    try:
+        server, placement = _serve(settings)
+    except (GpuUnusable, OutOfMemory) as error:
+        say_refused(error)
+        return
+    say_ready(server.listening_address, time.monotonic() - started, placement)
     sys.stdin.read()
     # The server's threads may be in the middle of an answer that nobody waits for any more.
     os._exit(0)
 
 
-def _serve(settings: dict[str, Any]) -> Any:
+def _serve(settings: dict[str, Any]) -> tuple[Any, Placement]:
     import xllamacpp  # noqa: PLC0415 - only here: nothing else may load llama.cpp
 
+    gpus = [
+        device for device in xllamacpp.get_device_info() if device["type"].name.endswith("GPU")
+    ]  # or IGPU
+    may_use_gpu = bool(gpus) and settings["gpu_layers"] != 0
+    is_invariant = settings["batch_invariant"]
+    if is_invariant is None:
+        is_invariant = not may_use_gpu
+    placement = place(
+        settings,
+        library=f"xllamacpp {xllamacpp.__version__}",
+        gpus=[(str(device["description"]), int(device["memory_free"])) for device in gpus],
+        kv_type="bf16" if is_invariant else "f16",
+    )
     params = xllamacpp.CommonParams()
     params.model.path = settings["model_path"]
     params.hostnames = ["127.0.0.1"]
@@ -39,7 +59,10 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.api_keys = [settings["token"]]
     params.n_parallel = settings["slots"]
     params.n_ctx = settings["context_tokens"] * settings["slots"]
-    params.n_gpu_layers = settings["gpu_layers"]
+    params.n_gpu_layers = -1 if placement.is_whole_on_gpu else placement.gpu_layers or 0
+    params.no_op_offload = (
+        not placement.devices
+    )  # else a GPU computes long prompts of a model that is on the processor
     params.cpuparams.n_threads = settings["threads"]
     params.cpuparams_batch.n_threads = settings["threads"]
     params.kv_unified = False  # each slot has its own share: one long request cannot starve the others
@@ -54,17 +77,13 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.ui = False
     params.verbosity = 1
     params.fit_params = False  # what was asked for is what is loaded
-    has_gpu = any("GPU" in str(device.get("type", "")) for device in xllamacpp.get_device_info())
-    is_invariant = settings["batch_invariant"]
-    if is_invariant is None:
-        is_invariant = not has_gpu
     if is_invariant:
         # What llama.cpp computes for a token depends, in the last bits, on how many tokens are computed with it:
         # its half-precision attention has other kernels for many rows than for one. For bf16 keys and values it
         # has one kernel only, which goes row by row; see docs/decisions/0002.
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_BF16
-    return xllamacpp.Server(params)
+    return xllamacpp.Server(params), placement
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ While something holds a model, this file says where it listens; a trial reaches 
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from overnight.errors import EngineUnavailable, StoreError
 from overnight.store.files import read_json, write_json
@@ -25,6 +26,9 @@ class EngineState:
     load_s: float | None = None
     error_kind: str | None = None
     error: str | None = None
+    placement: dict[str, Any] | None = (
+        None  # `Placement.as_row`; None where nobody can say where the model lies
+    )
 
 
 def read_state(path: Path) -> EngineState:

@@ -11,6 +11,7 @@ from overnight.memory.estimate import MemoryEstimate, Place
 from overnight.memory.facts import ModelFacts, read_facts
 from overnight.memory.fits import MARGIN, Fit, fits
 from overnight.memory.free import FreeMemory, free_memory
+from overnight.memory.layers import most_layers
 from overnight.memory.llama_cpp_estimate import LlamaCppSettings, estimate_llama_cpp
 from overnight.memory.peaks import corrected, read_peaks
 from overnight.memory.transformers_estimate import TransformersSettings, estimate_transformers
@@ -154,7 +155,7 @@ def estimate_model(
     if model.engine is EngineKind.LLAMA_CPP:
         gpu_layers = execution.engine.gpu_layers if has_device else 0
         is_invariant = execution.engine.batch_invariant
-        is_invariant = not has_device if is_invariant is None else is_invariant  # as the host decides
+        is_invariant = not gpu_layers if is_invariant is None else is_invariant  # as the host decides
         settings = LlamaCppSettings(
             slots=slots,
             context_tokens=context_tokens,
@@ -164,6 +165,11 @@ def estimate_model(
             if execution.engine.memory_limit_bytes is None
             else 0,  # as the host does
         )
+        if gpu_layers < 0 and execution.engine.cpu_offload == "allow":
+            on_gpus = sum(memory.free_bytes or 0 for memory in free if memory.place is Place.DEVICE)
+            settings = replace(
+                settings, gpu_layers=most_layers(facts, settings, on_gpus, execution.memory_margin)
+            )
         estimate = estimate_llama_cpp(facts, settings)
     else:
         estimate = estimate_transformers(

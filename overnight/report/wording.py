@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from overnight.engines.placement import NO_GPU, Placement
 from overnight.records import FinishReason
 from overnight.report.comparisons import McNemarRow, MetricRow
 from overnight.report.results import Reply, RunReport, TrialReport
@@ -264,7 +265,12 @@ def environment_rows(run: RunReport) -> list[tuple[str, str]]:
             "GPU",
             "; ".join(f"{g['name']}, {_gib(g['memory_bytes'])}, driver {g['driver']}" for g in gpus)
             if gpus
-            else "none found",
+            else _no_nvidia(env),
+        ),
+        *(
+            (f"{block.model} lies", Placement.from_row(block.placement).label)
+            for block in run.blocks
+            if block.placement
         ),
         ("system", str(env.get("system") or NOT_AVAILABLE)),
         ("Python", str(env.get("python") or NOT_AVAILABLE)),
@@ -275,6 +281,11 @@ def environment_rows(run: RunReport) -> list[tuple[str, str]]:
         ),
         ("git commit", f"{commit}{changed}" if commit else not_available("not run from a repository")),
     ]
+
+
+def _no_nvidia(env: Mapping[str, Any]) -> str:
+    is_apple = str(env.get("system")).startswith("macOS") and env.get("machine") == "arm64"
+    return "Apple's, of the processor" if is_apple else NO_GPU
 
 
 def where_rows(run: RunReport) -> list[list[str]]:

@@ -36,6 +36,7 @@ def end_block(folder: RunFolder, block: ModelBlock, host: EngineState) -> None:
                 "loads": before.loads + host.loads,
                 "restarts": before.restarts + host.restarts,
                 "load_s": host.load_s,
+                "placement": host.placement,
             }
         )
         return manifest.model_copy(update={"blocks": {**manifest.blocks, block.model.name: after}})

@@ -43,10 +43,6 @@ class OllamaSettings(Spec):
     pull: bool = Field(
         default=False, description="download a model that the server does not have; its sha256 must be pinned"
     )
-    allow_cpu_offload: bool = Field(
-        default=False,
-        description="true: go on where a part of the model lies outside the GPU, many times slower",
-    )
     parallel: PositiveInt | None = Field(
         default=None,
         le=256,

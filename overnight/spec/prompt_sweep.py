@@ -206,7 +206,17 @@ class EngineSettings(Spec):
         default=None, description="context of one request; null: the longest prompt and answer of the run"
     )
     threads: PositiveInt | None = Field(default=None, description="null: the physical cores there are")
-    gpu_layers: int = Field(default=-1, ge=-1, description="-1: all that the engine can place")
+    gpu_layers: int = Field(
+        default=-1,
+        ge=-1,
+        description="llama_cpp and ollama: -1 is all, on the processor where there is no GPU; 0 is the processor; "
+        "a number above asks for a GPU, and for that many layers on it",
+    )
+    cpu_offload: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="where there is a GPU and a model would not lie on it wholly: refuse is out of memory, so that the "
+        "ladder steps down; allow goes on, many times slower, and says so",
+    )
     batch_invariant: bool | None = Field(
         default=None,
         description="true: an answer does not depend on what else is in the batch or in the prefix cache; "
@@ -261,6 +271,12 @@ class Execution(Spec):
         ge=0,
         lt=1,
         description="share of the free memory that stays free where a run begins; null: try, and estimate nothing",
+    )
+    calculation_threads: PositiveInt | None = Field(
+        default=None, description="of scores, statistics and reports; null: the physical cores there are"
+    )
+    calculate_while_generating: bool = Field(
+        default=False, description="true: score a trial while another model generates, and slow it down"
     )
     engine: EngineSettings = EngineSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -135,6 +135,7 @@ class BlockRecord(Spec):
     held: dict[str, Any] | None = None  # the rung that the block is on, where that is not the one asked for
     rung_history: tuple[dict[str, Any], ...] = ()
     peak_memory: PeakMemory | None = None  # null: no process of ours held it
+    placement: dict[str, Any] | None = None  # on which GPUs, and how much of it; null: not known
 
 
 class RunManifest(Spec):

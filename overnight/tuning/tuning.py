@@ -1,16 +1,12 @@
 """Tuning a model on this machine: candidates that fit are measured in turn, the best of them again, within a time."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import psutil
-
-from overnight.engines.host import physical_cores
 from overnight.engines.sources import fetch
 from overnight.memory.estimate import MemoryEstimate, Place
 from overnight.memory.fitting import model_fit
@@ -18,6 +14,7 @@ from overnight.memory.free import FreeMemory, free_memory
 from overnight.memory.peaks import note_peak
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import Execution
+from overnight.telemetry.cores import read_cores
 from overnight.telemetry.environment import machine_identity
 from overnight.tuning.candidates import Candidate, Cores, candidates
 from overnight.tuning.measuring import measure
@@ -25,7 +22,7 @@ from overnight.tuning.prompts import Questions, questions
 from overnight.tuning.race import Outcome, Status, fastest, finalists
 
 _LOG = logging.getLogger(__name__)
-_FIRST_ROUND = 0.6  # of the time; the rest tells those apart that are close
+FIRST_ROUND = 0.6  # of the time; the rest tells those apart that are close
 _LEAST_S = 1.0  # of asking: less measures nothing
 
 
@@ -49,8 +46,8 @@ class Tuning:
 
 def this_machines_cores() -> Cores:
     """Return the cores that this process may use."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Cores(physical=physical_cores(), logical=min(psutil.cpu_count(logical=True) or allowed, allowed))
+    found = read_cores()
+    return Cores(physical=found.usable, logical=found.usable_logical)
 
 
 def planned(
@@ -129,7 +126,7 @@ def tune(
             on_outcome(found[index])
 
     waiting = [index for index, one in enumerate(found) if one.status is Status.NOT_REACHED]
-    measure_in_turn(waiting, began + _FIRST_ROUND * seconds)
+    measure_in_turn(waiting, began + FIRST_ROUND * seconds)
     close = finalists(found)
     measure_in_turn([found.index(one) for one in close], began + seconds)
     return Tuning(

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from overnight.engines.host import EngineHost, HostSettings, physical_cores
+from overnight.engines.host import EngineHost, HostSettings
 from overnight.engines.sources import fetch
 from overnight.spec.config_root import ConfigRoot, shipped_config
 from overnight.spec.model import ModelSpec
+from overnight.telemetry.cores import physical_cores
 
 
 @pytest.fixture(scope="session")

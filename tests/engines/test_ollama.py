@@ -14,6 +14,7 @@ from overnight.engines.identity import answer_identity
 from overnight.engines.llama_cpp import LlamaCppEngine
 from overnight.engines.ollama import holder as holder_module
 from overnight.engines.ollama import placement
+from overnight.engines.placement import Placement
 from overnight.engines.protocol import Completion
 from overnight.engines.sources import with_digest
 from overnight.engines.state import read_state
@@ -80,9 +81,9 @@ def _model(tag: Tag = ODD, **changes) -> ModelSpec:
     return ModelSpec.model_validate(fields | changes)
 
 
-def _execution(server: OllamaServer, **changes) -> Execution:
-    settings = OllamaSettings.model_validate({"host": server.url} | changes)
-    return Execution(engine=EngineSettings(ollama=settings, startup_timeout_s=5), request_timeout_s=60)
+def _execution(server: OllamaServer, *, cpu_offload: str = "refuse", **changes) -> Execution:
+    settings = {"ollama": {"host": server.url} | changes, "startup_timeout_s": 5, "cpu_offload": cpu_offload}
+    return Execution(engine=EngineSettings.model_validate(settings), request_timeout_s=60)
 
 
 def _request(question: str = "What is the capital of France?", **changes) -> Request:
@@ -418,11 +419,12 @@ def test_a_model_that_does_not_fit_says_what_else_is_loaded(server, tmp_path) ->
 
 def test_a_part_outside_the_gpu_is_refused_unless_it_is_wanted(server, tmp_path) -> None:
     server.models.on_gpu = 0.6
-    with _hold(server, tmp_path) as holder, pytest.raises(OutOfMemory, match="allow_cpu_offload"):
+    with _hold(server, tmp_path) as holder, pytest.raises(OutOfMemory, match="cpu_offload: allow"):
         holder.start()
     assert server.models.loaded == {}  # refused, and given back
-    with _hold(server, tmp_path, allow_cpu_offload=True) as holder:
+    with _hold(server, tmp_path, cpu_offload="allow") as holder:
         holder.start()
+        assert Placement.from_row(holder.state.placement).is_split  # and is said so
         assert holder.state.status == "serving"
 
 
@@ -548,7 +550,7 @@ def test_a_real_server_loads_answers_and_unloads(tmp_path) -> None:
     tag = os.environ.get("OVERNIGHT_TEST_OLLAMA")
     if tag is None:
         pytest.skip("no model to ask; name a tag that the server has in OVERNIGHT_TEST_OLLAMA")
-    execution = Execution(engine=EngineSettings(ollama=OllamaSettings(allow_cpu_offload=True)))
+    execution = Execution(engine=EngineSettings(cpu_offload="allow"))
     model = with_digest(_model(source=f"ollama:{tag}", sha256=None), execution.engine)
 
     async def ask() -> list[Completion]:

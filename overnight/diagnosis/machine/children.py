@@ -23,7 +23,7 @@ _LLAMA_CPP = """
 import json, xllamacpp
 from importlib.metadata import version
 devices = [
-    {"name": d["name"], "what": d["description"], "memory_bytes": d["memory_total"], "type": str(d["type"])}
+    {"name": d["name"], "what": d["description"], "memory_bytes": d["memory_total"], "type": d["type"].name}
     for d in xllamacpp.get_device_info()
 ]
 print(json.dumps({"version": version("xllamacpp"), "devices": devices}))

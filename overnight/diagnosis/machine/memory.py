@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import psutil
 
-from overnight.diagnosis.machine.cgroups import read_limits
 from overnight.diagnosis.machine.check import Check, Surroundings, note, ok, problem
 from overnight.diagnosis.rules.common import GIB, amount
 from overnight.diagnosis.rules.machine import LOW_RAM_BYTES, LOW_RAM_SHARE
+from overnight.telemetry.cgroups import read_limits
 
 TOO_LITTLE_BYTES = GIB  # ours: Python, the flow and the smallest model need about as much
 SWAPPED_SHARE = 0.5  # ours: of the swap there is

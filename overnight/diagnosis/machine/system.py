@@ -1,16 +1,12 @@
 """Python, the processor, thread variables and tracking: what needs no driver and no server."""
 
-import os
 import platform
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
 
-import psutil
-
-from overnight.diagnosis.machine.cgroups import read_limits
 from overnight.diagnosis.machine.check import Check, Surroundings, note, ok, problem
+from overnight.telemetry.cores import Cores, read_cores
 from overnight.telemetry.environment import machine_identity
 
 FIRST_PYTHON, FIRST_UNTESTED = (3, 11), (3, 14)  # as pyproject.toml says
@@ -22,21 +18,6 @@ THREAD_VARIABLES = (
     "NUMEXPR_MAX_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-
-
-class Cores(NamedTuple):
-    """How much of a processor there is, and how much of it may be used."""
-
-    physical: int | None
-    logical: int | None
-    allowed: int | None  # by affinity; None where the system has none
-    cgroup: float | None  # processors' worth of time; None without a limit
-
-    @property
-    def usable(self) -> int:
-        """Threads that are worth starting."""
-        bounds = [n for n in (self.physical, self.allowed, self.cgroup) if n]
-        return max(1, int(min(bounds, default=self.logical or 1)))
 
 
 def check_python(around: Surroundings) -> list[Check]:
@@ -59,12 +40,6 @@ def check_cpu(around: Surroundings) -> list[Check]:
     """Say how many cores there are, and how many of them may be used."""
     del around
     return [judge_cpu(read_cores(), machine_identity()["cpu"])]
-
-
-def read_cores() -> Cores:
-    """Return what this machine has and what this process may use of it."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return Cores(psutil.cpu_count(logical=False), os.cpu_count(), allowed, read_limits().cpus)
 
 
 def judge_cpu(cores: Cores, name: str | None) -> Check:

@@ -10,7 +10,7 @@ def restarts(run: RunEvidence) -> Look:
     if not run.models:
         return blind("restarts", "no model was loaded yet")
     n = sum(model.restarts for model in run.models)
-    saw = f"weights were read {sum(model.loads for model in run.models)} times, {n} of them after an engine died"
+    saw = f"weights were read {_times(sum(model.loads for model in run.models))}, {n} of them after an engine died"
     return look("restarts", saw, [_restarted(run, model) for model in run.models if model.restarts])
 
 
@@ -30,3 +30,7 @@ def _restarted(run: RunEvidence, model: ModelEvidence) -> Finding:
         evidence=(Fact("restarts", model.restarts), Fact("draws asked again", n_retried, "rows"), *said),
         remedies=(Remedy(f"read engines/{model.model}.log{memory}"),),
     )
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"

@@ -44,9 +44,7 @@ def _missed(run: RunEvidence, trial: TrialEvidence, draws: Draws) -> Finding | N
     ):  # the others have no slots of their own
         why = "prompts that begin alike then follow each other in the same slot more often"
         remedies.append(Remedy(why, "execution.max_concurrent_requests", at_once, at_once // 2))
-    remedies.append(
-        Remedy("check that the engine keeps prefixes (its server's setting), and the slots' memory")
-    )
+    remedies += _of_engine(run, trial)
     return Finding(
         name="prefix cache",
         severity=Severity.WARNING,
@@ -60,3 +58,21 @@ def _missed(run: RunEvidence, trial: TrialEvidence, draws: Draws) -> Finding | N
         ),
         remedies=tuple(remedies),
     )
+
+
+def _of_engine(run: RunEvidence, trial: TrialEvidence) -> list[Remedy]:
+    """Return what makes the engine of a trial keep beginnings."""
+    if trial.engine == EngineKind.TRANSFORMERS:
+        if run.setting("engine", "batch_invariant"):
+            why = (
+                "rows are computed one at a time, and share nothing; answers may then differ in the last bits"
+            )
+            return [Remedy(why, "execution.engine.batch_invariant", True, False)]
+        return [Remedy("rows of a batch share what all of them begin with: order the items by their passage")]
+    if trial.engine == EngineKind.LLAMA_CPP:
+        limit = run.setting("engine", "memory_limit_gib")
+        if limit is not None:
+            why = "under a limit on memory no prefixes of earlier prompts are kept"
+            return [Remedy(why, "execution.engine.memory_limit_gib", limit, None)]
+        return [Remedy("order the items by their passage: each slot keeps the prompt that it read last")]
+    return [Remedy("check that its server keeps prefixes, and for how many requests at once")]

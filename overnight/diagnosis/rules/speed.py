@@ -110,6 +110,9 @@ def _faster(run: RunEvidence, trial: TrialEvidence, share: float | None) -> tupl
     layers = run.setting("engine", "gpu_layers")
     if run.gpus and layers not in (None, -1):
         remedies.append(Remedy("all layers on the GPU", "execution.engine.gpu_layers", layers, -1))
+    if run.gpus and run.setting("engine", "cpu_offload") == "allow":
+        why = "no layer on the processor: a smaller model of the ladder stands in"
+        remedies.append(Remedy(why, "execution.engine.cpu_offload", "allow", "refuse"))
     if share is not None and share > BOUND_SHARE:
         remedies.append(Remedy("shorter passages or system prompts: the time is that of reading them"))
     else:

@@ -15,7 +15,7 @@ from ollama import ProcessResponse
 from overnight.engines.ollama.asking import load_body
 from overnight.engines.ollama.connection import Server
 from overnight.engines.ollama.failures import understood
-from overnight.engines.ollama.placement import require_gpu
+from overnight.engines.ollama.placement import placement_of, require_gpu
 from overnight.engines.ollama.server import (
     OLDEST,
     address,
@@ -78,6 +78,7 @@ class OllamaHolder:
             EngineUnavailable: there is no server.
             ModelNotFound: it does not have the model, or another one under its name.
             OutOfMemory: the model does not fit, or a part of it lies outside the GPU.
+            GpuUnusable: layers on a GPU were asked for, and there is none.
             ContextOverflow: it was loaded with less context than was asked for.
             BadResponse: the server is too old, or did not load the model in time.
         """
@@ -121,7 +122,12 @@ class OllamaHolder:
         load_s = round(time.monotonic() - started, 3)
         loaded = self._require_loaded()
         was_there = before is not None and before.context_length == loaded.context_length
-        self._publish(status="serving", loads=0 if was_there else 1, load_s=load_s)
+        self._publish(
+            status="serving",
+            loads=0 if was_there else 1,
+            load_s=load_s,
+            placement=placement_of(loaded).as_row(),
+        )
         _LOG.info(
             "%s: Ollama %s holds it with %s tokens of context, %s bytes, %s of them on the GPU",
             self._tag,

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from ollama import ProcessResponse
 
 from overnight.engines.ollama.server import is_here
-from overnight.errors import OutOfMemory
+from overnight.engines.placement import Placement, layers_asked, require_whole
+from overnight.errors import GpuUnusable
 from overnight.spec.prompt_sweep import EngineSettings
 from overnight.telemetry.environment import gpus
+
+
+def placement_of(loaded: ProcessResponse.Model) -> Placement:
+    """Return where Ollama has put a model: ``/api/ps`` gives its bytes, and those of them on the GPU."""
+    size, on_gpu = int(loaded.size or 0), int(loaded.size_vram or 0)
+    return Placement(devices=("the server's GPU",) if on_gpu else (), gpu_bytes=on_gpu, n_bytes=size)
 
 
 def require_gpu(
@@ -19,23 +26,25 @@ def require_gpu(
 ) -> None:
     """Refuse a model of which Ollama has silently left a part to the processor.
 
-    ``/api/ps`` gives the bytes of a model and those of them on the GPU: equal, all of it is there. None of them on a
-    server without a GPU is no offload. That it has one, ``/api/ps`` does not say; it is taken for granted where
-    another model lies on one, and where the server is here and a GPU is, too.
+    None of it on the GPU of a server without one is no offload. That it has one, ``/api/ps`` does not say; it is taken
+    for granted where another model lies on one, and where the server is here and a GPU is, too.
 
     Raises:
         OutOfMemory: a part, or all of it, lies outside the GPU, and nobody said that this is wanted.
+        GpuUnusable: somebody asked for layers on a GPU, and none is there.
     """
-    size, on_gpu = int(loaded.size or 0), int(loaded.size_vram or 0)
-    if settings.ollama.allow_cpu_offload or settings.gpu_layers != -1 or on_gpu >= size:
+    found = placement_of(loaded)
+    if settings.cpu_offload == "allow":
         return
-    if on_gpu == 0 and not (any(each.size_vram for each in all_loaded) or (is_here(host) and _has_gpu())):
-        return
-    raise OutOfMemory(
-        f"{loaded.model}: only {on_gpu / 2**30:.1f} of {size / 2**30:.1f} GiB fit onto the GPU, the rest would run "
-        "many times slower on the processor; free memory there, take a smaller model or context, or set "
-        "execution.engine.ollama.allow_cpu_offload"
-    )
+    asked = layers_asked(settings.gpu_layers)
+    if asked and not found.devices:
+        raise GpuUnusable(
+            f"{loaded.model}: {asked} asks for a GPU, and Ollama has put nothing onto one; take it out to run on the "
+            "processor, or see what Ollama's own log says of the GPU"
+        )
+    has_gpu = found.devices or any(each.size_vram for each in all_loaded) or (is_here(host) and _has_gpu())
+    if settings.gpu_layers == -1 and has_gpu:
+        require_whole(str(loaded.model), found.gpu_bytes or 0, found.n_bytes or 0)
 
 
 def _has_gpu() -> bool:

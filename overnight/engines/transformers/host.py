@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from overnight.engines.limits import limit_memory
+from overnight.engines.messages import say_ready, say_refused
 from overnight.engines.transformers.serving import Caller, LoopbackServer, RefusedRequest
-from overnight.errors import BadResponse, OutOfMemory
+from overnight.errors import BadResponse, GpuUnusable, OutOfMemory
 
 
 def main() -> None:
@@ -33,10 +34,15 @@ def main() -> None:
     # Read when torch is loaded. Threads that spin while they wait for each other take the processor from the one that
     # they wait for, as soon as anything else runs on the machine: measured, five to ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # bitsandbytes and the tokenizer have pools of their own, which nothing but these sets.
+    os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(settings["threads"])
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     started = time.monotonic()
     try:
         held = HeldModel(settings)
+    except (GpuUnusable, OutOfMemory) as error:
+        say_refused(error)
+        return
     except Exception as error:  # noqa: BLE001 - whatever it is, the last line of the log says it in one
         traceback.print_exc()
         from overnight.engines.transformers.memory import is_out_of_memory  # noqa: PLC0415 - imports torch
@@ -45,7 +51,7 @@ def main() -> None:
         lack = "out of memory: " if is_out_of_memory(error) else ""
         print(f"{lack}{type(error).__name__}: {said}", file=sys.stderr)  # noqa: T201 - the log of the host
         sys.exit(1)
-    load_s = round(time.monotonic() - started, 3)
+    load_s = time.monotonic() - started
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     threading.Thread(target=held.scheduler.run_forever, name="batches", daemon=True).start()
     asyncio.run(_serve(held, settings, load_s))
@@ -62,8 +68,7 @@ async def _serve(held: "HeldModel", settings: dict[str, Any], load_s: float) -> 
         {"POST /complete": held.complete, "POST /count": held.count, "GET /health": held.health},
         public=frozenset({"GET /health"}),
     ).start(settings["port"])
-    ready = {"url": f"http://127.0.0.1:{settings['port']}", "load_s": load_s}
-    print(json.dumps(ready), flush=True)  # noqa: T201 - the message to the parent
+    say_ready(f"http://127.0.0.1:{settings['port']}", load_s, held.placement)
     await server.serve_forever()
 
 
@@ -80,6 +85,7 @@ class HeldModel:
         from overnight.engines.transformers.scheduling import Scheduler  # noqa: PLC0415
 
         torch.set_num_threads(settings["threads"])
+        torch.set_num_interop_threads(1)  # one batch at a time: nothing runs beside an operation
         loaded = load(
             Path(settings["model_path"]),
             dtype=settings["dtype"],
@@ -87,7 +93,10 @@ class HeldModel:
             device=settings["device"],
             attention=settings["attention"],
             trust_remote_code=settings["trust_remote_code"],
+            gpus_there=settings["gpus_there"],
+            may_offload=settings.get("may_offload", False),
         )
+        self.placement = loaded.placement
         self._context_tokens = settings["context_tokens"]
         self._renderer = PromptRenderer(loaded.tokenizer)
         self._facts = {

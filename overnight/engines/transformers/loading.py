@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from overnight.engines.placement import Placement, require_usable_gpu, require_whole
+
+_INSTALL = (
+    "install one that can: see https://pytorch.org/get-started/locally for the driver's version of CUDA"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +28,14 @@ class Loaded:
     dtype: torch.dtype
     eos_ids: frozenset[int]
 
+    @property
+    def placement(self) -> Placement:
+        """Where it lies: all of it on one device."""
+        if self.device.type == "cpu":
+            return Placement()
+        is_cuda = self.device.type == "cuda"
+        return Placement(devices=(torch.cuda.get_device_name(self.device) if is_cuda else "Apple GPU",))
+
 
 def load(
     folder: Path,
@@ -30,6 +45,8 @@ def load(
     device: str | None = None,
     attention: str | None = None,
     trust_remote_code: bool = False,
+    gpus_there: Sequence[str] = (),
+    may_offload: bool = False,
 ) -> Loaded:
     """Return the model of a folder.
 
@@ -40,13 +57,16 @@ def load(
         device: ``cuda``, ``mps`` or ``cpu``; None for the best that there is.
         attention: implementation; None for transformers' choice.
         trust_remote_code: run the code that comes with the weights.
+        gpus_there: that this machine has, whatever torch can use of them.
+        may_offload: the processor may take the place of a GPU.
 
     Raises:
-        ValueError: there is no such device, or a part of the model was put elsewhere.
+        GpuUnusable: torch cannot use the GPU that was asked for, or that there is.
+        OutOfMemory: a part of the model was put elsewhere.
         RuntimeError, MemoryError: it does not fit.
     """
     _silence()
-    place = choose_device(device)
+    place = choose_device(device, gpus_there, may_offload=may_offload)
     precision: torch.dtype = getattr(torch, dtype)
     more = {"attn_implementation": attention} if attention else {}
     if bits is not None:
@@ -61,7 +81,7 @@ def load(
         trust_remote_code=trust_remote_code,
         **more,
     ).eval()
-    _require_one_device(model, place)
+    _require_one_device(model, place, folder.name)
     tokenizer = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=trust_remote_code
     )
@@ -70,21 +90,27 @@ def load(
     )
 
 
-def choose_device(name: str | None) -> torch.device:
+def choose_device(
+    name: str | None, gpus_there: Sequence[str] = (), *, may_offload: bool = False
+) -> torch.device:
     """Return the device that was named, or the best that there is.
 
     Raises:
-        ValueError: the one that was named is not there.
+        GpuUnusable: the one that was named is not there; or none was, and torch cannot use the GPU that is there.
     """
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name is None:
-        name = next(kind for kind, is_there in has.items() if is_there)
-    if not has[name]:
-        raise ValueError(
-            f"execution.engine.transformers.device: {name}: torch {torch.__version__} finds none here; "
-            f"it finds {', '.join(kind for kind, is_there in has.items() if is_there)}"
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    found = [kind for kind, is_there in has.items() if is_there]
+    if name != "cpu":
+        require_usable_gpu(
+            engine=f"torch {torch.__version__}",
+            seen=found if name is None else [kind for kind in found if kind == name],
+            there=gpus_there,
+            asked=f"execution.engine.transformers.device: {name}" if name else None,
+            is_refused=not may_offload,
+            install=_INSTALL,
         )
-    return torch.device(name, 0) if name == "cuda" else torch.device(name)
+    chosen = name or (found[0] if found else "cpu")
+    return torch.device(chosen, 0) if chosen == "cuda" else torch.device(chosen)
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -101,12 +127,9 @@ def _bits(bits: str, precision: torch.dtype) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision)
 
 
-def _require_one_device(model: Any, device: torch.device) -> None:
-    elsewhere = {str(p.device) for p in model.parameters() if p.device.type != device.type}
-    if elsewhere:
-        raise ValueError(
-            f"parts of the model are on {', '.join(sorted(elsewhere))}, all were wanted on {device}"
-        )
+def _require_one_device(model: Any, device: torch.device, name: str) -> None:
+    sizes = [(p.device.type == device.type, p.numel() * p.element_size()) for p in model.parameters()]
+    require_whole(name, sum(size for is_there, size in sizes if is_there), sum(size for _, size in sizes))
 
 
 def _silence() -> None:

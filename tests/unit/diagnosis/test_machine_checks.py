@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from overnight.diagnosis.machine.cgroups import Limits, read_limits
 from overnight.diagnosis.machine.check import Status
 from overnight.diagnosis.machine.children import ask_child, judge_llama_cpp, judge_torch
 from overnight.diagnosis.machine.disks import Disk, judge_disk, read_disk
 from overnight.diagnosis.machine.memory import Memory, judge_memory
-from overnight.diagnosis.machine.system import Cores, judge_cpu, judge_python, judge_threads, judge_tracking
+from overnight.diagnosis.machine.system import judge_cpu, judge_python, judge_threads, judge_tracking
+from overnight.telemetry.cgroups import Limits, read_limits
+from overnight.telemetry.cores import Cores
 
 GIB = 2**30
 EIGHT = Cores(physical=8, logical=16, allowed=16, cgroup=None)

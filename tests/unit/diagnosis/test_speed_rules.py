@@ -1,6 +1,12 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from overnight.diagnosis.evidence import Draws, RunEvidence, TrialEvidence
 from overnight.diagnosis.rules.prefixes import prefix_cache
 from overnight.diagnosis.rules.speed import slow
+from overnight.spec.model import EngineKind
 
 
 def run_with(
@@ -110,3 +116,23 @@ def test_a_handful_of_requests_is_not_judged_by_its_speed() -> None:
     run = RunEvidence(run_id="r", trials=(trial,))
     assert slow(run).not_looked_because is not None
     assert prefix_cache(run).not_looked_because is not None
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "setting"),
+    [
+        (EngineKind.TRANSFORMERS, {"batch_invariant": True}, "execution.engine.batch_invariant"),
+        (EngineKind.TRANSFORMERS, {}, None),
+        (EngineKind.LLAMA_CPP, {"memory_limit_gib": 2.0}, "execution.engine.memory_limit_gib"),
+        (EngineKind.OLLAMA, {}, None),
+    ],
+)
+def test_a_missed_prefix_is_put_right_where_its_engine_keeps_them(
+    engine: EngineKind, settings: dict[str, Any], setting: str | None
+) -> None:
+    # Only a server has settings of its own; transformers shares within a batch, unless it may not.
+    run = shared(60, 0)
+    trial = replace(run.trials[0], engine=engine, slots=1)
+    (finding,) = prefix_cache(replace(run, trials=(trial,), execution={"engine": settings})).findings
+    assert finding.remedies[-1].setting == setting
+    assert ("server" in finding.remedies[-1].text) is (engine is EngineKind.OLLAMA)

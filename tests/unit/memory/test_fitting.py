@@ -181,3 +181,21 @@ def test_settings_of_the_bench_are_slots_times_context() -> None:
     assert read_settings("1x512, 4x2048") == ((1, 512), (4, 2048))
     with pytest.raises(UsageError, match="wanted SLOTSxCONTEXT"):
         read_settings("1x512,0x4")
+
+
+def test_a_gpu_that_is_too_small_is_no_fit_unless_layers_may_stay_on_the_host(small: ModelSpec) -> None:
+    # The ladder would step down; with leave to offload, what fits goes onto the GPU and the rest does not count there.
+    def judged(device_bytes: int, **engine: str) -> bool | None:
+        card = FreeMemory(
+            name="GPU 0",
+            place=Place.DEVICE,
+            free_bytes=device_bytes,
+            total_bytes=device_bytes,
+            source="a test",
+        )
+        execution = Execution.model_validate({"engine": engine})
+        return model_fit(small, 1, 512, execution, [host(GIB * 4), card]).fit.fits
+
+    assert judged(4 * GIB) is True
+    assert judged(1 << 20) is False
+    assert judged(1 << 20, cpu_offload="allow") is True
