@@ -262,6 +262,11 @@ class Execution(Spec):
         lt=1,
         description="share of the free memory that stays free where a run begins; null: try, and estimate nothing",
     )
+    parallel_models: Literal["auto"] | PositiveInt = Field(
+        default="auto",
+        description="models that are held at the same time, at most, where they are expected to fit together; "
+        "auto: several on a GPU and at servers of others, one at a time on the processor; 1: never two",
+    )
     engine: EngineSettings = EngineSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
