@@ -124,7 +124,11 @@ def _wave_lines(waves: Sequence[Wave]) -> list[str]:
         reasons = dict.fromkeys(wave.alone_because for wave in waves)
         if len(reasons) == 1:
             return [f"models are held one at a time: {next(iter(reasons))}"]
-    return [_wave_line(wave) for wave in waves]
+    lines = [_wave_line(wave) for wave in waves]
+    return [
+        *lines,
+        "the minutes are those of one model after the other; together they take less, how much is not known",
+    ]
 
 
 def _wave_line(wave: Wave) -> str:

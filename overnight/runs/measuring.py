@@ -15,7 +15,6 @@ from overnight.planning.trials import Trial
 from overnight.planning.work import shared_bytes
 from overnight.records import FinishReason
 from overnight.runs.building import built_requests
-from overnight.runs.together import models_beside
 from overnight.spec.model import EngineKind
 from overnight.store.journal import Row, is_done, read_rows
 from overnight.store.manifest import Energy
@@ -45,10 +44,16 @@ class Stretch:
         return time.perf_counter() - self.started, used
 
 
-def begin_stretch(folder: RunFolder, slug: str) -> Stretch:
-    """Note the time, the energy counters, and where the journal of a trial stands."""
+def begin_stretch(folder: RunFolder, slug: str, beside: tuple[str, ...] = ()) -> Stretch:
+    """Note the time, the energy counters, and where the journal of a trial stands.
+
+    Args:
+        folder: of the run.
+        slug: the trial's.
+        beside: models that are held at the same time as the trial's.
+    """
     n_rows = sum(1 for _ in read_rows(folder.trial(slug).journal))
-    return Stretch(n_rows, time.perf_counter(), read_counters(), models_beside(folder, slug))
+    return Stretch(n_rows, time.perf_counter(), read_counters(), beside)
 
 
 def measure(

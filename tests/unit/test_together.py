@@ -99,9 +99,9 @@ def test_what_a_gpu_used_for_several_models_is_no_ones_energy(
     readings = iter((1000, 4000, 1000, 4000))
     monkeypatch.setattr(measuring, "read_counters", lambda: Counters(millijoules={"GPU": next(readings)}))
     slug = plan.blocks[0].trials[0].slug
-    assert begin_stretch(folder, slug).so_far()[1] == Energy(joules=3.0)
+    assert begin_stretch(folder, slug, models_beside(folder, slug)).so_far()[1] == Energy(joules=3.0)
     note_together(folder, ("tiny", "other"))
-    energy = begin_stretch(folder, slug).so_far()[1]
+    energy = begin_stretch(folder, slug, models_beside(folder, slug)).so_far()[1]
     assert energy.joules is None
     assert energy.undefined_because == "other used the GPUs at the same time"
 
