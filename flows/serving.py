@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -24,8 +25,16 @@ from tasks.preparation import fetch_weights
 
 
 @contextlib.contextmanager
-def served(folder: RunFolder, block: ModelBlock, execution: Execution) -> Iterator[None]:
+def served(
+    folder: RunFolder, block: ModelBlock, execution: Execution, *, is_alone: bool = True
+) -> Iterator[None]:
     """Have the model of a block answer while the block runs; the end of its process gives the memory back.
+
+    Args:
+        folder: of the run.
+        block: whose model it is.
+        execution: how it is held.
+        is_alone: no other model of the run is held at the same time.
 
     Raises:
         OvernightError: its weights cannot be had, or it cannot be loaded.
@@ -47,16 +56,18 @@ def served(folder: RunFolder, block: ModelBlock, execution: Execution) -> Iterat
         )
 
     block = _begun_where_it_fits(folder, on_its_rung(folder, block), execution, weights)
-    holder = LadderHolder(block.ladder, block.rung, make)
-    with sampled(folder, block, execution), on_ladder(folder, block, holder):
-        try:
+    is_seen = is_alone and block.model.engine is not EngineKind.OPENAI_COMPATIBLE
+    holder = LadderHolder(block.ladder, block.rung, make, is_alone=is_seen)
+    held_from = datetime.now(UTC)
+    try:
+        with sampled(folder, block, execution), on_ladder(folder, block, holder):
             load_model.with_options(
                 retries=holder.n_below, retry_delay_seconds=0, retry_condition_fn=is_out_of_memory
             )(folder, block, holder)
             with peaks_noted(folder, block, execution):
                 yield
-        finally:
-            end_block(folder, block, holder.state)
+    finally:
+        end_block(folder, block, holder.state, held_from)
 
 
 def _begun_where_it_fits(

@@ -44,6 +44,13 @@ def on_ladder(folder: RunFolder, block: ModelBlock, holder: LadderHolder) -> Ite
         del _HOLDERS[key]
 
 
+def let_all_go(folder: RunFolder) -> None:
+    """Take the models of a run away from whoever asks them in this process, since it has to end."""
+    for (path, _), holder in list(_HOLDERS.items()):
+        if path == folder.path.resolve():
+            holder.__exit__(None, None, None)
+
+
 def n_rungs_below(folder: RunFolder, block: ModelBlock) -> int:
     """Return how often a block can step down."""
     holder = _holder(folder, block)

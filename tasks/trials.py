@@ -28,6 +28,7 @@ from overnight.runs.parsing import write_predictions
 from overnight.runs.sampling import Watch, watched
 from overnight.runs.scoring import write_scores
 from overnight.runs.stepping import begin_on_rung, on_its_rung
+from overnight.runs.together import models_beside
 from overnight.runs.trials import begin_trial, note_generated, note_interrupted
 from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
 from overnight.store.manifest import read_manifest
@@ -97,7 +98,7 @@ async def _generate(work: TrialWork, block: ModelBlock) -> int:
     execution = work.spec.execution
     engine = connect(block.held.model, execution, work.folder.engines)
     slug = work.trial.slug
-    stretch = begin_stretch(work.folder, slug)
+    stretch = begin_stretch(work.folder, slug, models_beside(work.folder, slug))
     try:
         async with progress_artifact(slug):
             generated = await generate(work.folder, work.plan, block, work.trial, engine, execution)

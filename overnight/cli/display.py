@@ -101,7 +101,7 @@ def _rates(trial: TrialProgress) -> tuple[str, str, str]:
 
 def _overall(trials: list[TrialProgress], n_trials: int) -> tuple[str, str, str, str]:
     sent = sum(t.n_done - t.n_before + t.n_errors for t in trials)
-    elapsed = sum(t.elapsed_s for t in trials)
+    elapsed = _busy_s(trials)
     done = sum(t.n_done for t in trials)
     known = sum(t.n_expected for t in trials)
     # Trials that have not begun are taken to be as long as those that have.
@@ -117,6 +117,15 @@ def _overall(trials: list[TrialProgress], n_trials: int) -> tuple[str, str, str,
         f"{tokens:.0f}" if tokens else "",
         _duration(left / rate) if left > 0 else "done",
     )
+
+
+def _busy_s(trials: list[TrialProgress]) -> float:
+    """Return the seconds in which anybody generated; those in which several models did count once."""
+    busy, until = 0.0, float("-inf")
+    for begin, end in sorted((t.started_s, t.started_s + t.elapsed_s) for t in trials):
+        busy += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return busy
 
 
 def _duration(seconds: float) -> str:

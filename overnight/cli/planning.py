@@ -13,6 +13,7 @@ from overnight.engines.placement import NO_GPU
 from overnight.memory.fits import in_words
 from overnight.memory.fitting import ModelFit, fit_blocks, predicted_memory
 from overnight.memory.free import free_devices
+from overnight.memory.sharing import Wave, waves_of
 from overnight.planning.estimate import Estimate
 from overnight.planning.plan import Plan, make_plan, plan_record
 from overnight.runs.opening import dataset_names
@@ -33,11 +34,13 @@ def show_plan(spec: PromptSweepSpec, *, as_json: bool) -> None:
     plan = plan_of(spec)
     prediction = predict_run(plan, spec.execution)
     memory = fit_blocks(plan, spec.execution)
+    waves = waves_of(plan.blocks, spec.execution)
     if as_json:
-        record = plan_record(plan, prediction.as_row(), predicted_memory(memory))
+        rows = [wave.as_row() for wave in waves]
+        record = plan_record(plan, prediction.as_row(), predicted_memory(memory), rows)
         print(json.dumps(record, indent=2))  # noqa: T201 - the terminal is our output
     else:
-        print_plan(console(), plan, prediction, memory)
+        print_plan(console(), plan, prediction, memory, waves)
 
 
 def show_valid(sweep: LoadedSweep) -> None:
@@ -50,7 +53,11 @@ def show_valid(sweep: LoadedSweep) -> None:
 
 
 def print_plan(
-    out: Console, plan: Plan, prediction: Prediction | None = None, memory: Sequence[ModelFit] = ()
+    out: Console,
+    plan: Plan,
+    prediction: Prediction | None = None,
+    memory: Sequence[ModelFit] = (),
+    waves: Sequence[Wave] = (),
 ) -> None:
     """Print trials, requests, tokens, minutes, disk and the smallest difference that so many items can show."""
     table = Table(box=None, pad_edge=False)
@@ -80,6 +87,7 @@ def print_plan(
         *(_prediction_lines(prediction) if prediction else ()),
         *map(_memory_line, memory),
         *([NO_GPU] if _needs_processor(plan) else []),
+        *_wave_lines(waves),
         *_detectable_lines(plan),
     ):
         out.print(line, highlight=False, soft_wrap=True)
@@ -114,6 +122,28 @@ def _memory_line(found: ModelFit) -> str:
         f"memory of {found.model}, {found.slots} at once with {found.context_tokens} tokens each: "
         f"{in_words(total)}; {verdict}: {found.fit.why}"
     )
+
+
+def _wave_lines(waves: Sequence[Wave]) -> list[str]:
+    """Return which models are held at the same time, and what they take together; nothing where there is one."""
+    if len(waves) <= 1 and all(len(wave.blocks) == 1 for wave in waves):
+        return []
+    if all(len(wave.blocks) == 1 for wave in waves):
+        reasons = dict.fromkeys(wave.alone_because for wave in waves)
+        if len(reasons) == 1:
+            return [f"models are held one at a time: {next(iter(reasons))}"]
+    lines = [_wave_line(wave) for wave in waves]
+    return [
+        *lines,
+        "the minutes are those of one model after the other; together they take less, how much is not known",
+    ]
+
+
+def _wave_line(wave: Wave) -> str:
+    if len(wave.blocks) == 1:
+        return f"{wave.models[0]} is held alone: {wave.alone_because}"
+    taken = [f"{in_words(n)} of {place} memory" for place, n in (wave.needs or {}).items() if n]
+    return f"{', '.join(wave.models)} are held at the same time: {' and '.join(taken) or 'no memory here'}"
 
 
 def _minutes(part: Estimate) -> str | None:

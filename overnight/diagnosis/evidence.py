@@ -119,6 +119,7 @@ class ModelEvidence:
     model: str
     loads: int = 0
     restarts: int = 0
+    beside: tuple[str, ...] = ()  # models that were held at the same time
     last_words: str | None = None  # of its log
 
 

@@ -62,6 +62,7 @@ class _Gatherer:
                     model=block.model,
                     loads=block.loads,
                     restarts=block.restarts,
+                    beside=block.beside,
                     last_words=last_words(self._folder.engines / f"{block.model}.log"),
                 )
                 for block in manifest.blocks.values()

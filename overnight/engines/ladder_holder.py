@@ -8,6 +8,7 @@ from typing import Self
 from overnight.engines.holding import Holder
 from overnight.engines.state import EngineState
 from overnight.errors import OutOfMemory
+from overnight.memory.given_back import free_on_devices, wait_until_back
 from overnight.planning.ladder import Ladder, Rung
 
 
@@ -15,14 +16,25 @@ class LadderHolder:
     """The holder of a model block; a context manager at whose end nothing is held any more.
 
     One rung is held at a time: the memory of the one above is given back, and that is proved, before the next one is
-    loaded.
+    loaded. What the GPUs have free proves nothing while other models take of it: then the end of the process does.
     """
 
-    def __init__(self, ladder: Ladder, rung: int, make: Callable[[Rung], Holder]) -> None:
-        """Take a ladder, the index of the rung to begin on, and what makes a holder of a rung."""
+    def __init__(
+        self, ladder: Ladder, rung: int, make: Callable[[Rung], Holder], *, is_alone: bool = True
+    ) -> None:
+        """Prepare to hold a model.
+
+        Args:
+            ladder: of ways to hold it.
+            rung: index of the one to begin on.
+            make: makes a holder of a rung.
+            is_alone: no other model of the run is held at the same time.
+        """
         self._ladder = ladder
         self._index = rung
         self._make = make
+        self._is_alone = is_alone
+        self._free: dict[str, int] = {}  # on the GPUs, before the model was loaded
         self._held: Holder | None = None
         self._before = EngineState(status="loading")  # what earlier rungs did, added up
         self.failure: OutOfMemory | None = None  # for which the rung is to be left, where somebody saw one
@@ -54,6 +66,7 @@ class LadderHolder:
             EngineError: it cannot be held; `OutOfMemory` where a rung below may help.
         """
         self._let_go()
+        self._free = free_on_devices() if self._is_alone else {}
         held = self._make(self.rung)
         self._held = held.__enter__()
         held.start()
@@ -88,3 +101,4 @@ class LadderHolder:
             self._before = self.state
             held, self._held = self._held, None
             held.__exit__(None, None, None)
+            wait_until_back(self._free, self.rung.label)

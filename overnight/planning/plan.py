@@ -143,6 +143,7 @@ def plan_record(
     plan: Plan,
     predicted: dict[str, Any] | None = None,
     memory: Mapping[str, dict[str, Any] | None] | None = None,
+    waves: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return ``plan.json``; what is not known before the run is null.
 
@@ -150,6 +151,7 @@ def plan_record(
         plan: what is going to run.
         predicted: seconds and tokens, with intervals, where somebody has predicted them.
         memory: by the model's name, what it needs and whether that fits; null where it is not known.
+        waves: which models are held at the same time, as far as could be said beforehand.
     """
     return {
         "schema_version": 1,
@@ -163,6 +165,7 @@ def plan_record(
         "smallest_detectable_difference_em": smallest_detectable(plan.items),
         "required_items_em": required_items(),
         "parts": {part.name: len(part.items) for part in plan.parts},
+        "waves": None if waves is None else list(waves),
         "blocks": [
             {
                 "model": block.model.name,

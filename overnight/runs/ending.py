@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -26,8 +27,9 @@ from overnight.store.manifest import (
 from overnight.store.run_folder import RunFolder
 
 
-def end_block(folder: RunFolder, block: ModelBlock, host: EngineState) -> None:
-    """Add what a host did to what its block did before."""
+def end_block(folder: RunFolder, block: ModelBlock, host: EngineState, held_from: datetime) -> None:
+    """Add what a host did to what its block did before; it has let go now."""
+    held_to = datetime.now(UTC)
 
     def change(manifest: RunManifest) -> RunManifest:
         before = manifest.blocks[block.model.name]
@@ -37,6 +39,8 @@ def end_block(folder: RunFolder, block: ModelBlock, host: EngineState) -> None:
                 "restarts": before.restarts + host.restarts,
                 "load_s": host.load_s,
                 "placement": host.placement,
+                "held_from": held_from,
+                "held_to": held_to,
             }
         )
         return manifest.model_copy(update={"blocks": {**manifest.blocks, block.model.name: after}})

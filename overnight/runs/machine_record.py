@@ -1,5 +1,6 @@
 """Summaries of the samples and journals of trials, their parts and their run: into the manifest and the part states."""
 
+import heapq
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -68,7 +69,10 @@ def describe_trial(folder: RunFolder, slug: str, model: str) -> None:
         known = record.telemetry or TrialTelemetry()
         changes: dict[str, Any] = {"machine": machine, "requests": speeds.speeds()}
         return manifest.with_trial(
-            slug, telemetry=known.model_copy(update=changes), energy=_energy(record, machine)
+            slug,
+            telemetry=known.model_copy(update=changes),
+            # What the boards used while several models ran is nobody's own.
+            energy=record.energy if manifest.blocks[model].beside else _energy(record, machine),
         )
 
     update_manifest(folder, change)
@@ -85,15 +89,10 @@ def describe_run(folder: RunFolder, model: str, sampler: Sampler) -> None:
         OSError: the manifest cannot be written.
         StoreError: it cannot be read.
     """
-    tally = Tally()
-    for path in sorted(folder.telemetry.glob("*.csv")):
-        tally.break_off()
-        for sample in read_samples(path):
-            tally.add(sample)
-    # Without a table the sampler's own sums are all there is.
-    machine = tally.machine() if tally.samples else sampler.machine()
 
     def change(manifest: RunManifest) -> RunManifest:
+        # While nobody else changes the manifest: of two models that end together the second sees all of the first.
+        machine = _machine_of_run(folder) or sampler.machine()
         before = manifest.telemetry or RunTelemetry()
         ended = {name: why for name, why in before.ended_because.items() if name != model}
         if sampler.ended_because:
@@ -107,6 +106,19 @@ def describe_run(folder: RunFolder, model: str, sampler: Sampler) -> None:
         return manifest.model_copy(update={"telemetry": after})
 
     update_manifest(folder, change)
+
+
+def _machine_of_run(folder: RunFolder) -> Machine | None:
+    """Return what all samples of a run come to; None where no table has any.
+
+    Those of models that were held at the same time are taken in the order of time, so that the power of a board
+    counts once.
+    """
+    tally = Tally()
+    tables = (read_samples(path) for path in sorted(folder.telemetry.glob("*.csv")))
+    for sample in heapq.merge(*tables, key=lambda sample: sample.at):
+        tally.add(sample)
+    return tally.machine() if tally.samples else None
 
 
 def _samples(path: Path, windows: tuple[Window, ...]) -> Iterator[tuple[Sample, bool]]:

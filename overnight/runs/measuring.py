@@ -34,16 +34,26 @@ class Stretch:
     n_rows_before: int  # in the journal
     started: float  # by the monotonic clock
     counters: Counters
+    beside: tuple[str, ...] = ()  # models that are held at the same time
 
     def so_far(self) -> tuple[float, Energy]:
-        """Return the seconds since it began, and what the GPUs used meanwhile."""
-        return time.perf_counter() - self.started, energy_between(self.counters, read_counters())
+        """Return the seconds since it began, and what the GPUs used meanwhile; unknown where others used them too."""
+        used = energy_between(self.counters, read_counters())
+        if self.beside and used.joules is not None:
+            used = Energy(undefined_because=f"{', '.join(self.beside)} used the GPUs at the same time")
+        return time.perf_counter() - self.started, used
 
 
-def begin_stretch(folder: RunFolder, slug: str) -> Stretch:
-    """Note the time, the energy counters, and where the journal of a trial stands."""
+def begin_stretch(folder: RunFolder, slug: str, beside: tuple[str, ...] = ()) -> Stretch:
+    """Note the time, the energy counters, and where the journal of a trial stands.
+
+    Args:
+        folder: of the run.
+        slug: the trial's.
+        beside: models that are held at the same time as the trial's.
+    """
     n_rows = sum(1 for _ in read_rows(folder.trial(slug).journal))
-    return Stretch(n_rows, time.perf_counter(), read_counters())
+    return Stretch(n_rows, time.perf_counter(), read_counters(), beside)
 
 
 def measure(
@@ -95,8 +105,13 @@ def note_rate(
     settings: HostSettings,
     inference_s: float,
 ) -> None:
-    """Keep what a stretch took; a cache that cannot be written to costs later plans their estimate, nothing else."""
+    """Keep what a stretch took; a cache that cannot be written to costs later plans their estimate, nothing else.
+
+    Beside another model it took longer than it would alone, and nothing is kept.
+    """
     if block.held.model.engine is EngineKind.DRY_RUN or block.held.model.weights_identity is None:
+        return
+    if stretch.beside:
         return
     try:
         load_s = read_state(folder.engines / f"{block.held.model.name}.json").load_s

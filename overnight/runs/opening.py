@@ -14,6 +14,7 @@ from overnight.datasets.freezing import load_items, prepare_items
 from overnight.errors import UsageError
 from overnight.ids import new_run_id
 from overnight.memory.fitting import fit_blocks, predicted_memory
+from overnight.memory.sharing import waves_of
 from overnight.planning.plan import Plan, make_plan, plan_record
 from overnight.runs.predicting import predict_run
 from overnight.spec.dataset import DatasetSpec
@@ -92,7 +93,8 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
         write_json(folder.preparation, read_json(items_path / folder.preparation.name))
         predicted = predict_run(plan, spec.execution)
         memory = predicted_memory(fit_blocks(plan, spec.execution))
-        write_json(folder.plan, plan_record(plan, predicted.as_row(), memory))
+        waves = [wave.as_row() for wave in waves_of(plan.blocks, spec.execution)]
+        write_json(folder.plan, plan_record(plan, predicted.as_row(), memory, waves))
         write_text(folder.effective_config, config_text(spec))
         write_json(folder.overrides, list(options.overrides))
         now = datetime.now(UTC)
@@ -168,7 +170,7 @@ def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dic
     # The prediction is that of the evening: what the run itself has taught since is no prediction of it.
     evening = read_json(folder.plan) if folder.plan.is_file() else {}
     memory = {block["model"]: block.get("predicted_memory") for block in evening.get("blocks", ())}
-    write_json(folder.plan, plan_record(plan, evening.get("predicted"), memory))
+    write_json(folder.plan, plan_record(plan, evening.get("predicted"), memory, evening.get("waves")))
     write_text(folder.effective_config, config_text(spec))
     remove_scratch(folder.path)
     known = read_json(folder.overrides) if folder.overrides.is_file() else []

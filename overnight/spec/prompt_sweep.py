@@ -278,6 +278,11 @@ class Execution(Spec):
     calculate_while_generating: bool = Field(
         default=False, description="true: score a trial while another model generates, and slow it down"
     )
+    parallel_models: Literal["auto"] | PositiveInt = Field(
+        default="auto",
+        description="models that are held at the same time, at most, where they are expected to fit together; "
+        "auto: several on a GPU and at servers of others, one at a time on the processor; 1: never two",
+    )
     engine: EngineSettings = EngineSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()

@@ -132,6 +132,9 @@ class BlockRecord(Spec):
     loads: int = 0
     restarts: int = 0
     load_s: float | None = None
+    held_from: datetime | None = None  # in the last stretch: from before it was loaded
+    held_to: datetime | None = None  # until its memory was back
+    beside: tuple[str, ...] = ()  # models of this run that were held at the same time
     held: dict[str, Any] | None = None  # the rung that the block is on, where that is not the one asked for
     rung_history: tuple[dict[str, Any], ...] = ()
     peak_memory: PeakMemory | None = None  # null: no process of ours held it

@@ -61,6 +61,9 @@ def out_of_memory(run: RunEvidence) -> Look:
 def _smaller(run: RunEvidence, trial: TrialEvidence) -> tuple[Remedy, ...]:
     """Return what needs less memory, what changes no answer first."""
     remedies = []
+    if beside := next((model.beside for model in run.models if model.model == trial.model), ()):
+        why = f"{', '.join(beside)} took memory at the same time; changes no answer"
+        remedies.append(Remedy(why, "execution.parallel_models", run.setting("parallel_models"), 1))
     at_once = run.setting("max_concurrent_requests") or trial.slots
     if at_once and at_once > 1:
         why = "each request that is under way holds a context of its own; changes no answer"

@@ -1,4 +1,4 @@
-from overnight.diagnosis.evidence import Draws, RunEvidence, Signal, TrialEvidence
+from overnight.diagnosis.evidence import Draws, ModelEvidence, RunEvidence, Signal, TrialEvidence
 from overnight.diagnosis.finding import Severity
 from overnight.diagnosis.rules.memory import gpu_memory_full, out_of_memory
 
@@ -37,6 +37,17 @@ def test_smaller_settings_are_listed_with_what_changes_no_answer_first() -> None
         ("execution.engine.context_tokens", None, 1024),
         ("quantization of m", "Q6_K", "Q5_K_M"),
     ]
+
+
+def test_a_neighbour_on_the_same_gpu_is_the_first_thing_to_give_up() -> None:
+    beside = (ModelEvidence(model="m", beside=("n",)), ModelEvidence(model="n", beside=("m",)))
+    execution = {"max_concurrent_requests": 4, "parallel_models": "auto"}
+    (finding,) = out_of_memory(
+        run_with(models=beside, execution=execution, out_of_memory_lines=("m.log:3: failed to allocate",))
+    ).findings
+    first = finding.remedies[0]
+    assert (first.setting, first.old, first.new) == ("execution.parallel_models", "auto", 1)
+    assert "n took memory at the same time" in first.why
 
 
 def test_a_context_that_is_needed_is_not_taken_away() -> None:
