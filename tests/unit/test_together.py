@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from overnight.engines.host import physical_cores
 from overnight.engines.state import EngineState
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.runs import measuring
@@ -23,6 +22,7 @@ from overnight.spec.reading import read_mapping, validate
 from overnight.spec.run_options import RunOptions
 from overnight.store.manifest import Energy, TrialState, read_manifest
 from overnight.store.run_folder import RunFolder
+from overnight.telemetry.cores import physical_cores
 from overnight.telemetry.energy import Counters
 from overnight.telemetry.sampler import Sampler
 from overnight.telemetry.sensors import DeviceReading, MachineSensors, Sample, SystemReading
