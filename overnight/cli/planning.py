@@ -135,7 +135,7 @@ def _wave_lines(waves: Sequence[Wave]) -> list[str]:
     lines = [_wave_line(wave) for wave in waves]
     return [
         *lines,
-        "the minutes are those of one model after the other; together they take less, how much is not known",
+        "the minutes are those of one model after the other; what they take together is not known",
     ]
 
 

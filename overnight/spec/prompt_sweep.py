@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -34,6 +35,12 @@ def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise ValueError(f"a value stands twice in {list(values)!r}; take one out")
     return values
+
+
+def _auto_or_number(value: object) -> object:
+    if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError("wanted auto, or how many models at most, 1 or more")
+    return value
 
 
 Temperature = Annotated[float, Field(ge=0, le=5)]
@@ -278,7 +285,7 @@ class Execution(Spec):
     calculate_while_generating: bool = Field(
         default=False, description="true: score a trial while another model generates, and slow it down"
     )
-    parallel_models: Literal["auto"] | PositiveInt = Field(
+    parallel_models: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_auto_or_number)] = Field(
         default="auto",
         description="models that are held at the same time, at most, where they are expected to fit together; "
         "auto: several on a GPU and at servers of others, one at a time on the processor; 1: never two",

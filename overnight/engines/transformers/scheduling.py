@@ -104,12 +104,8 @@ class Scheduler:
         parts = [[left[place] for place in half] for half in halves(range(len(left)))]
         if parts[0]:
             self._budget = min(self._budget, padded_tokens([waiting.size for waiting in parts[0]]))
-        _LOG.warning(
-            "a batch of %d rows does not fit (%s); halved, from now on at most %d tokens",
-            len(batch),
-            reason,
-            self._budget,
-        )
+        # Without the allocator's words: what the host said last tells why it died, and this it survived.
+        _LOG.warning("%d rows do not fit; halved, from now on at most %d tokens", len(batch), self._budget)
         for part in parts:
             self.compute(part)
 

@@ -106,6 +106,12 @@ def test_a_model_whose_need_is_not_known_goes_alone_and_says_why(small: ModelSpe
     assert "batches take what memory is left" in str(found[2].alone_because)
 
 
+@pytest.mark.parametrize("value", ["many", 0, -1, True, 1.5, None])
+def test_what_is_neither_auto_nor_a_number_is_refused_with_what_is_wanted(value: object) -> None:
+    with pytest.raises(ValueError, match="wanted auto, or how many models at most"):
+        Execution.model_validate({"parallel_models": value})
+
+
 def served(small: ModelSpec, name: str, url: str) -> ModelBlock:
     endpoint = Endpoint(base_url=url, dialect=Dialect.VLLM)
     return block(small, name, engine=EngineKind.OPENAI_COMPATIBLE, source=f"openai:{name}", endpoint=endpoint)
