@@ -10,6 +10,8 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from overnight.engines.transformers.memory import release
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
@@ -65,6 +67,7 @@ def load(
     tokenizer = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=trust_remote_code
     )
+    release(place)  # what weights were made of in other dtypes
     return Loaded(
         model=model, tokenizer=tokenizer, device=place, dtype=precision, eos_ids=eos_ids(model, tokenizer)
     )
