@@ -1,10 +1,13 @@
 """Memory that really runs out, under real limits: what the host says of it, and what a lower rung makes of it."""
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import os
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,6 @@ from overnight.planning.ladder import Ladder, Rung
 from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.spec.model import ModelSpec
-from tests.engines.control_groups import host_in, private_memory, small_group
 
 MIB = 2**20
 # One slot of 512 tokens takes 300 MiB of private memory, four of 8192 take 750 MiB for their keys and values alone.
@@ -56,6 +58,11 @@ def ask_for_ever(state_path: Path) -> None:
     """Ask about something long and new each time: every prompt takes some memory more."""
     for n in itertools.count():
         ask(state_path, f"{n} " + "the sea and the sky " * 120)
+
+
+def private_memory(group: Path) -> int:
+    counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    return int(counts.get("rss", counts.get("anon", 0)))
 
 
 def test_a_context_that_is_too_large_is_out_of_memory_and_not_a_crash(host, tmp_path) -> None:
@@ -119,12 +126,59 @@ def test_a_host_that_the_kernel_kills_for_want_of_memory_is_not_loaded_the_same_
     host, tmp_path, monkeypatch
 ) -> None:
     with small_group() as (group, limit):
-        # The host joins the group before it loads; then the group is given no more than the host has.
-        name = host_in(group, "overnight.engines.llama_cpp_host", tmp_path, monkeypatch)
-        settings = dataclasses.replace(host.settings, module=name, slots=1, context_tokens=2048)
+        # A host that joins the group before it loads; then the group is given no more than the host has.
+        (tmp_path / "host_in_a_group.py").write_text(
+            f"import os, pathlib\n"
+            f"pathlib.Path({str(group / 'cgroup.procs')!r}).write_text(str(os.getpid()))\n"
+            f"from overnight.engines.llama_cpp_host import main\n"
+            f"main()\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        settings = dataclasses.replace(host.settings, module="host_in_a_group", slots=1, context_tokens=2048)
         with EngineHost(settings, tmp_path, "killed") as killed:
             killed.start()
             limit.write_text(str(private_memory(group) + MIB))
             with pytest.raises(OutOfMemory, match="the kernel killed it for want of memory"):
                 ask_for_ever(killed.state_path)
             assert (killed.state.status, killed.state.loads) == ("failed", 1)
+
+
+@contextlib.contextmanager
+def small_group() -> Iterator[tuple[Path, Path]]:
+    """Make a control group for memory; yield it and the file of its limit, or skip where this user may not."""
+    own = next(
+        (
+            line.split(":")[2].lstrip("/")
+            for line in Path("/proc/self/cgroup").read_text().splitlines()
+            if line.split(":")[1] in ("memory", "")
+        ),
+        "",
+    )
+    for root, limit in (
+        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+        (Path("/sys/fs/cgroup"), "memory.max"),
+    ):
+        group = root / own / f"overnight-test-{os.getpid()}"
+        try:
+            group.mkdir()
+            (group / limit).write_text((group / limit).read_text())
+        except OSError:
+            with contextlib.suppress(OSError):
+                group.rmdir()
+            continue
+        try:
+            yield group, group / limit
+        finally:
+            _remove(group)
+        return
+    pytest.skip("this user may not make a control group with a memory limit")
+
+
+def _remove(group: Path) -> None:
+    for _ in range(50):
+        try:
+            group.rmdir()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
