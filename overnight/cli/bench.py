@@ -19,8 +19,12 @@ def _bench() -> None:
 @bench.command()
 def memory(
     model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="A name in config/models, or a GGUF file.")
+        str, typer.Argument(metavar="[MODEL]", help="A name in config/models, a GGUF file, or a folder.")
     ] = "smollm2-135m-instruct-q4_1",
+    held: Annotated[
+        str | None,
+        typer.Option(metavar="fp32|bf16|fp16|int8|nf4", help="By transformers, so; else by its own engine."),
+    ] = None,
     settings: Annotated[
         str | None,
         typer.Option(metavar="SLOTSxCONTEXT,...", help="Which, e.g. 1x512,4x2048; eight by default."),
@@ -31,4 +35,4 @@ def memory(
     """Load a model at several settings and compare what it was said to need with what its process held."""
     from overnight.cli.memory_bench import show_memory_bench  # noqa: PLC0415
 
-    show_memory_bench(model, settings, threads, path)
+    show_memory_bench(model, held, settings, threads, path)

@@ -1,41 +1,55 @@
 """How well the estimate meets what a process really holds: models loaded, asked, and watched, setting by setting."""
 
-import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from overnight.engines.holding import host_settings
 from overnight.engines.host import EngineHost
 from overnight.engines.sources import Weights, fetch, with_digest
-from overnight.errors import BadResponse, UndefinedMetricError, UsageError
+from overnight.errors import UndefinedMetricError, UsageError
+from overnight.memory.bench_requests import fill_batch, fill_slots
 from overnight.memory.estimate import MemoryEstimate, Place
 from overnight.memory.fitting import estimate_model, known_facts
 from overnight.memory.free import free_memory
 from overnight.memory.peaks import note_peak
 from overnight.memory.processes import MeasuredPeak, MemoryWatch
+from overnight.spec.engine_transformers import TransformersSettings
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import EngineSettings, Execution
 from overnight.telemetry.environment import machine_identity
 
-SETTINGS = ((1, 512), (2, 512), (4, 512), (8, 512), (1, 2048), (4, 2048), (1, 8192), (2, 8192))
-_PROMPT_TOKENS = 560  # more than llama.cpp computes at once, so that its buffer is used whole
-_SHORT_PROMPT_TOKENS = 64  # of the other slots: their cache is there from the beginning
-_ANSWER_TOKENS = 16
-_ROUNDS = 2  # the second saves the prompts of the first
-_TIMEOUT_S = 600
+SETTINGS = {
+    EngineKind.LLAMA_CPP: (
+        (1, 512),
+        (2, 512),
+        (4, 512),
+        (8, 512),
+        (1, 2048),
+        (4, 2048),
+        (1, 8192),
+        (2, 8192),
+    ),
+    EngineKind.TRANSFORMERS: (
+        (1, 256),
+        (4, 256),
+        (16, 256),
+        (2, 512),
+        (8, 512),
+        (1, 1024),
+        (4, 1024),
+        (1, 2048),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRow:
     """What was computed and what was measured of one setting."""
 
-    slots: int
+    slots: int  # of llama.cpp; rows of a batch of transformers
     context_tokens: int
     estimate: MemoryEstimate
     peak: MeasuredPeak
@@ -64,10 +78,10 @@ class BenchRow:
         }
 
 
-def bench_llama_cpp(
-    model: ModelSpec, settings: Sequence[tuple[int, int]] = SETTINGS, *, threads: int | None = None
+def bench_memory(
+    model: ModelSpec, settings: Sequence[tuple[int, int]] | None = None, *, threads: int | None = None
 ) -> Iterator[BenchRow]:
-    """Load a model at several settings, one after another, ask it twice in every slot, and yield each as it is done.
+    """Load a model at several settings, one after another, fill its slots or one batch, and yield each as it is done.
 
     What is measured is the most resident memory of the engine's process since it began (VmHWM on Linux): its own pages
     and the pages of files it has mapped. Weights on the host are such pages and count once; that another process may
@@ -75,71 +89,53 @@ def bench_llama_cpp(
 
     Args:
         model: resolved; it is downloaded where it is not here.
-        settings: (slots, context tokens of each).
+        settings: (requests at once, context tokens of each); None for `SETTINGS`.
         threads: of the engine; None for the physical cores.
 
     Raises:
-        UsageError: it is not a model of llama.cpp, or is not for such contexts.
+        UsageError: it is not held by a process of ours, or is not for such contexts.
         UndefinedMetricError: its memory cannot be estimated.
         EngineError: it cannot be held.
     """
-    if model.engine is not EngineKind.LLAMA_CPP:
-        raise UsageError(f"model {model.name}: engine: found {model.engine.value}, wanted llama_cpp")
+    if model.engine not in SETTINGS:
+        raise UsageError(
+            f"model {model.name}: engine: found {model.engine.value}, wanted llama_cpp or transformers"
+        )
     weights = fetch(with_digest(model))
     known = model.model_copy(update={"sha256": weights.sha256})
-    execution = Execution(engine=EngineSettings(threads=threads))
-    for slots, context_tokens in settings:
+    for at_once, context_tokens in settings or SETTINGS[model.engine]:
         if context_tokens > model.context_tokens:
             continue
-        yield _bench_one(known, weights, slots, context_tokens, execution)
+        yield _bench_one(known, weights, at_once, context_tokens, threads)
 
 
 def _bench_one(
-    model: ModelSpec, weights: Weights, slots: int, context_tokens: int, execution: Execution
+    model: ModelSpec, weights: Weights, at_once: int, context_tokens: int, threads: int | None
 ) -> BenchRow:
-    vocabulary = known_facts(weights.path).vocab_size
-    held = execution.model_copy(update={"max_concurrent_requests": slots})
+    is_batch = model.engine is EngineKind.TRANSFORMERS
+    batch = TransformersSettings(batch_tokens=at_once * context_tokens if is_batch else None)
+    execution = Execution(
+        max_concurrent_requests=at_once, engine=EngineSettings(threads=threads, transformers=batch)
+    )
+    saved = None
     with tempfile.TemporaryDirectory(prefix="overnight-bench-") as scratch:
-        host = EngineHost(host_settings(model, weights.path, context_tokens, held), Path(scratch), model.name)
-        with host:
+        settings = host_settings(model, weights.path, context_tokens, execution)
+        with EngineHost(settings, Path(scratch), model.name) as host:
             host.start()
             with MemoryWatch(host.state.pid or 0) as watch:
-                saved = _ask(host, slots, context_tokens, vocabulary)
+                if is_batch:
+                    fill_batch(host, at_once, context_tokens)
+                else:
+                    vocabulary = known_facts(weights.path).vocab_size
+                    saved = fill_slots(host, at_once, context_tokens, vocabulary)
             peak = watch.peak
     estimate, why = estimate_model(
-        model, slots, context_tokens, held, free_memory(), saved_tokens=saved, is_plain=True
+        model, at_once, context_tokens, execution, free_memory(), saved_tokens=saved, is_plain=True
     )
     if estimate is None or estimate.undefined_because:
         raise UndefinedMetricError(f"{model.name}: {why or (estimate and estimate.undefined_because)}")
     note_peak(estimate, peak, model=model.name, model_digest=str(model.sha256), machine=machine_identity())
-    return BenchRow(slots=slots, context_tokens=context_tokens, estimate=estimate, peak=peak)
-
-
-def _ask(host: EngineHost, slots: int, context_tokens: int, vocabulary: int) -> int:
-    """Ask in every slot at once, twice, prompts that have nothing in common; return the tokens that were saved."""
-    room = context_tokens - 2 * _ANSWER_TOKENS
-    lengths = [min(room, _PROMPT_TOKENS), *[min(room, _SHORT_PROMPT_TOKENS)] * (slots - 1)]
-    stream = random.Random(2025)  # noqa: S311 - prompts, not secrets
-    headers = {"Authorization": f"Bearer {host.state.token}"}
-    with httpx.Client(base_url=str(host.state.url), headers=headers, timeout=_TIMEOUT_S) as client:
-
-        def ask(prompt: list[int]) -> int:
-            answer = client.post(
-                "/completion",
-                json={"prompt": prompt, "n_predict": _ANSWER_TOKENS, "cache_prompt": True, "n_probs": 1},
-            )
-            try:
-                body: Mapping[str, Any] = answer.json()
-                return int(body["tokens_evaluated"]) + int(body["tokens_predicted"])
-            except (ValueError, KeyError, TypeError):
-                raise BadResponse(f"llama.cpp answered {answer.text[:200]}") from None
-
-        rounds = []
-        with ThreadPoolExecutor(slots) as pool:
-            for _ in range(_ROUNDS):
-                prompts = [[stream.randrange(vocabulary) for _ in range(length)] for length in lengths]
-                rounds.append(sum(pool.map(ask, prompts)))
-    return sum(rounds[:-1])
+    return BenchRow(slots=at_once, context_tokens=context_tokens, estimate=estimate, peak=peak)
 
 
 def _relative(estimate: int | None, measured: int | None) -> float | None:

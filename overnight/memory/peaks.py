@@ -24,6 +24,7 @@ _KEPT_PER_MODEL = 100
 _NEAREST = 5
 _FARTHEST = 4.0  # times as large; what was measured of a much smaller setting says little
 _SINGLE_SPREAD = 0.05  # each way, of one measurement alone
+_HOW_HELD = ("dtype", "bits")  # of transformers, which holds one file in several ways
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +107,9 @@ def corrected(estimate: MemoryEstimate, peaks: Sequence[Peak]) -> MemoryEstimate
     """Return an estimate, scaled by what was measured to be right for settings like these.
 
     For each place it is the estimate times the median of measured / estimated over the five measurements whose
-    estimates are nearest in size; the interval goes from the smallest to the largest of these ratios, and 5 % each way
-    where there is only one. Measurements of settings four times as large or small are not looked at.
+    estimates are nearest in size, of weights held in the same way; the interval goes from the smallest to the largest
+    of these ratios, and 5 % each way where there is only one. Measurements of settings four times as large or small
+    are not looked at.
 
     Args:
         estimate: as computed.
@@ -115,12 +117,17 @@ def corrected(estimate: MemoryEstimate, peaks: Sequence[Peak]) -> MemoryEstimate
     """
     if estimate.undefined_because:
         return estimate
+    alike = [
+        peak
+        for peak in peaks
+        if all(peak.settings.get(name) == estimate.settings.get(name) for name in _HOW_HELD)
+    ]
     parts = list(estimate.parts)
     low = high = estimate.total or 0
     is_measured = False
     for place in Place:
         size = _without_saved(estimate, place)
-        ratios = _ratios(size, place, peaks)
+        ratios = _ratios(size, place, alike)
         if not ratios:
             continue
         is_measured = True

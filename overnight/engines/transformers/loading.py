@@ -12,6 +12,7 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from overnight.engines.placement import Placement, require_usable_gpu, require_whole
+from overnight.engines.transformers.memory import release
 
 _INSTALL = (
     "install one that can: see https://pytorch.org/get-started/locally for the driver's version of CUDA"
@@ -85,6 +86,7 @@ def load(
     tokenizer = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=trust_remote_code
     )
+    release(place)  # what weights were made of in other dtypes
     return Loaded(
         model=model, tokenizer=tokenizer, device=place, dtype=precision, eos_ids=eos_ids(model, tokenizer)
     )

@@ -1,6 +1,8 @@
 """Memory of one device: when an error means that there is none left, what a token takes, and what is free."""
 
+import ctypes
 import gc
+import sys
 from typing import Any
 
 import psutil
@@ -25,10 +27,14 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    elif sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps what was freed; others do not
+        if trim is not None:
+            trim(0)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return what is free on a device now, other processes counted."""
+    """Return what is free on a device now, other processes and a limit on this one counted."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     available = int(psutil.virtual_memory().available)
@@ -36,7 +42,19 @@ def free_bytes(device: torch.device) -> int:
         return min(
             available, int(torch.mps.recommended_max_memory()) - int(torch.mps.driver_allocated_memory())
         )
-    return available
+    return min(available, _left_of_the_limit() or available)
+
+
+def _left_of_the_limit() -> int | None:
+    """Return what this process may still take of the limit that `limit_memory` has set; None without one."""
+    if sys.platform != "linux":
+        return None
+    import resource  # noqa: PLC0415 - not on every system
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY:
+        return None
+    return max(1, soft - int(psutil.Process().memory_info().data))
 
 
 def token_bytes(config: Any, dtype: torch.dtype) -> int:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,14 @@ def test_what_was_measured_of_a_much_smaller_setting_is_not_looked_at() -> None:
     plain = needs(1000)
     assert corrected(plain, measured((249, 500))) is plain
     assert corrected(plain, []) is plain
+
+
+def test_weights_held_in_another_way_say_nothing() -> None:
+    # transformers holds the same file, by the same digest, in 32 bits or in 8.
+    (peak,) = measured((1000, 2000))
+    plain = replace(needs(1000), settings={"dtype": "bfloat16", "bits": "int8"})
+    assert corrected(plain, [replace(peak, settings={"dtype": "float32", "bits": None})]) is plain
+    assert corrected(plain, [replace(peak, settings=dict(plain.settings))]).total == 2000
 
 
 def test_the_nearest_five_decide() -> None:

@@ -68,9 +68,33 @@ def test_layers_with_a_window_keep_no_more_than_it() -> None:
     assert estimate_transformers(sliding, BATCH).part("KV cache") == 4 * 64 * 4 * (15 + 15 + 8 + 15)
 
 
-def test_captured_activations_are_layers_times_tokens_times_width() -> None:
-    settings = replace(BATCH, captured_layers=3)
-    assert estimate_transformers(FACTS, settings).part("captured activations") == 3 * 40 * 64 * 4
+def test_captured_activations_are_layers_times_components_times_tokens_times_width() -> None:
+    # 3 layers x 2 components x 4 rows of 10 + 5 tokens x 64 numbers of 2 bytes.
+    settings = replace(BATCH, captured_layers=3, captured_components=2, captured_bytes=2)
+    assert estimate_transformers(FACTS, settings).part("captured activations") == 3 * 2 * 60 * 64 * 2
+
+
+def test_what_bitsandbytes_does_not_take_keeps_the_file_mapped() -> None:
+    # Stored and computed in 32 bits: embedding and norm are the mapped file, whose matrix stays mapped beside its copy.
+    needed = estimate_transformers(FACTS, replace(BATCH, bits="int8"))
+    assert needed.part("file") == 6400 * 4
+    assert needed.part("weights") == 6400 + 100 * 4 + 640 * 4 + 64 * 4
+
+
+def test_a_gguf_file_is_dequantised_to_what_is_computed_in() -> None:
+    gguf = replace(FACTS, file_format="gguf")
+    assert estimate_transformers(gguf, replace(BATCH, dtype="bfloat16")).part("file while loading") == 0
+    assert estimate_transformers(gguf, replace(BATCH, dtype="bfloat16", bits="nf4")).part("file") == 6400 * 2
+
+
+def test_int8_on_the_cpu_is_multiplied_in_32_bits() -> None:
+    # Counted by torch's profiler for a layer of SmolLM2 (576 wide, 1536 in the middle) in bfloat16: 2 rows of 256
+    # tokens, less keys and values of 768 bytes. Twice, for what the C library keeps.
+    facts = replace(FACTS, hidden_size=576, ffn_size=1536)
+    for bits, per_token in ((None, 13060), ("int8", 32072), ("nf4", 13444)):
+        settings = TransformersSettings(rows=2, prompt_tokens=256, new_tokens=0, dtype="bfloat16", bits=bits)
+        alive = estimate_transformers(facts, settings).part("activations") / 2
+        assert alive / 512 == pytest.approx(per_token, rel=0.05)
 
 
 def test_a_batch_on_the_gpu_takes_the_gpu_and_its_process_the_host() -> None:
