@@ -114,6 +114,7 @@ class Figure:
 def write_record(
     path: Path,
     *,
+    benchmark: str,
     figures: Sequence[Figure],
     settings: dict[str, Any],
     not_measured: dict[str, str],
@@ -124,7 +125,7 @@ def write_record(
         path,
         {
             "schema_version": 1,
-            "benchmark": "prompt_sweep",
+            "benchmark": benchmark,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "environment": describe_environment(),
             "load_average": {"before": load_before and list(load_before), "after": load_average()},

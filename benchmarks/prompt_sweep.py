@@ -558,6 +558,7 @@ def main() -> int:
     if arguments.out:
         write = partial(write_record, arguments.out, figures=figures, not_measured=not_measured)
         write(
+            benchmark="prompt_sweep",
             settings={name: getattr(sizes, name) for name in Sizes.__slots__} | {"quick": arguments.quick},
             load_before=load_before,
         )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from overnight.engines.alternatives import read_steps
+from overnight.engines.transformers import sharing
 from overnight.engines.transformers.alternatives import Ranked, shown_steps
 from overnight.engines.transformers.decoding import Decoder, Job
 from overnight.engines.transformers.loading import Loaded, load
@@ -41,8 +42,8 @@ def _decoder(loaded, *, share_prefixes=True) -> Decoder:
     )
 
 
-def _job(loaded, question, **changes) -> Job:
-    turns = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+def _job(loaded, question, system=SYSTEM, **changes) -> Job:
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": question}]
     fields = {"sampling": GREEDY, "seed": 7, "max_new_tokens": 12}
     return Job(prompt=PromptRenderer(loaded.tokenizer).ids(turns), **(fields | changes))
 
@@ -71,6 +72,31 @@ def test_greedy_answers_of_an_unequal_batch_are_those_of_generate_alone(loaded) 
     assert [answer.ids for answer in _run(plain, *jobs)] == expected
     assert [answer.ids for answer in _run(shared, *jobs)] == expected
     assert [_run(shared, job)[0].ids for job in jobs[::-1]] == expected[::-1]  # with the prefix that was kept
+
+
+def test_answers_of_several_families_and_passes_in_one_batch_are_those_of_each_alone(
+    loaded, monkeypatch
+) -> None:
+    # Two system prompts, a question without any, and rests of unequal lengths, each of which gets a pass of its own.
+    monkeypatch.setattr(sharing, "_FEWEST_TOKENS", 8)
+    monkeypatch.setattr(sharing, "FORWARD_TOKENS", 8)
+    systems = [SYSTEM, f"Be brief. {SYSTEM}", ""]
+    jobs = [
+        _job(loaded, question, system=system, max_new_tokens=4)
+        for question in QUESTIONS
+        for system in systems
+    ]
+    alone, shared = _decoder(loaded, share_prefixes=False), _decoder(loaded)
+    expected = [_run(alone, job)[0] for job in jobs]
+    n_passes = _count_rows(loaded, monkeypatch)
+    together = _run(shared, *jobs)
+    assert [answer.ids for answer in together] == [answer.ids for answer in expected]
+    # 1e-4 nats, as below.
+    for answer, other in zip(together, expected, strict=True):
+        assert answer.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-4)
+    assert (
+        len(n_passes) > 2 + 3 + 3
+    )  # two prefixes, three families and three steps: there are more passes than families
 
 
 def test_log_probabilities_are_those_of_one_pass_over_the_whole_text(loaded, decoder) -> None:

@@ -4,29 +4,18 @@ Rows are padded on the left and have their own positions, sampling settings and 
 leaves the batch, so that nothing is computed for it any more.
 """
 
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from overnight.engines.transformers.alternatives import Ranked, likeliest
-from overnight.engines.transformers.keys_values import (
-    NO_PREFIX,
-    Prefix,
-    common_length,
-    keep_rows,
-    kept_prefix,
-    new_cache,
-    shares_prefixes,
-)
+from overnight.engines.transformers.keys_values import keep_rows
+from overnight.engines.transformers.prefilling import Forward, Prefiller
 from overnight.engines.transformers.sampling import Sampling, UniformStream, next_tokens
 from overnight.engines.transformers.stopping import Decode, find_stop
-
-_SHORTEST_PREFIX = 16  # tokens; fewer are evaluated faster than they are looked after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +64,7 @@ class Decoder:
         model: a causal language model of transformers, on its device, ready for inference.
         eos_ids: tokens that end an answer.
         decode: ids to text, without special tokens.
-        share_prefixes: evaluate once what all prompts of a batch begin with, and keep it for the next batch.
+        share_prefixes: evaluate once what prompts of a batch begin with, and keep it for the next batch.
     """
 
     def __init__(self, model: Any, eos_ids: frozenset[int], decode: Decode, *, share_prefixes: bool) -> None:
@@ -83,15 +72,12 @@ class Decoder:
         self._eos_ids = eos_ids
         self._decode = decode
         self._device: torch.device = model.device
-        takes = inspect.signature(model.forward).parameters
-        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
-        self._takes_positions = "position_ids" in takes
-        self._shares = share_prefixes and shares_prefixes(new_cache(model.config, 1))
-        self._prefix = NO_PREFIX
+        self._forward = Forward(model)
+        self._prefiller = Prefiller(model, self._forward, share_prefixes=share_prefixes)
 
     def forget(self) -> None:
-        """Give the memory of the kept prefix back."""
-        self._prefix = NO_PREFIX
+        """Give the memory of the kept prefixes back."""
+        self._prefiller.forget()
 
     @torch.inference_mode()
     def run(
@@ -113,17 +99,13 @@ class Decoder:
         started = time.perf_counter()
         room = max(len(job.prompt) for job in jobs) + max(job.max_new_tokens for job in jobs)
         is_looked_into = any(job.alternatives for job in jobs)
-        prefix, n_cached = (
-            (NO_PREFIX, 0) if is_looked_into else self._shared_prefix([job.prompt for job in jobs])
-        )
+        evaluated = self._prefiller.evaluate([job.prompt for job in jobs], room, alone=is_looked_into)
         rows = [
-            _Row(place, job, UniformStream(job.seed), n_cached if place == 0 else len(prefix.ids))
-            for place, job in enumerate(jobs)
+            _Row(place, job, UniformStream(job.seed), n_cached)
+            for place, (job, n_cached) in enumerate(zip(jobs, evaluated.cached_tokens, strict=True))
         ]
-        cache = new_cache(self._model.config, room, prefix, len(rows))
-        ids, mask, positions = self._padded([job.prompt for job in jobs], len(prefix.ids))
-        logits = self._forward(ids, mask, positions, cache)
-        positions = positions[:, -1:]
+        logits, cache = evaluated.logits, evaluated.cache
+        mask, positions = evaluated.mask, evaluated.positions
         prefilled = time.perf_counter()
         while True:
             tokens, logprobs = next_tokens(
@@ -151,57 +133,6 @@ class Decoder:
             positions = positions + 1
             mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=-1)
             logits = self._forward(torch.tensor(tokens, device=self._device)[:, None], mask, positions, cache)
-
-    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
-        """Return the logits that follow the last token of each row."""
-        more = {"position_ids": positions} if self._takes_positions else {}
-        output = self._model(
-            input_ids=ids,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            **more,
-            **self._last_only,
-        )
-        return output.logits[:, -1]  # type: ignore[no-any-return]
-
-    def _padded(self, prompts: Sequence[tuple[int, ...]], n_prefix: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ids and positions (rows, tokens after the prefix), and the mask (rows, all tokens).
-
-        The padding is between the prefix and what follows it: on the left, where there is no prefix. It has the
-        token 0, which the mask hides.
-        """
-        rests = [prompt[n_prefix:] for prompt in prompts]
-        longest = max(map(len, rests))
-        ids = torch.tensor([[0] * (longest - len(rest)) + list(rest) for rest in rests])
-        mask = torch.tensor([[1] * n_prefix + [0] * (longest - len(r)) + [1] * len(r) for r in rests])
-        positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)[:, n_prefix:]
-        return ids.to(self._device), mask.to(self._device), positions.to(self._device)
-
-    def _shared_prefix(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Prefix, int]:
-        """Return what all prompts begin with, evaluated, and how many tokens of it were evaluated before.
-
-        At least one token of each prompt is left out of it: its logits are what an answer begins with.
-        """
-        if not self._shares:
-            return NO_PREFIX, 0
-        shared = prompts[0][: min(map(len, prompts)) - 1]
-        for prompt in prompts:
-            shared = shared[: common_length(shared, prompt)]
-        n_known = common_length(self._prefix.ids, shared)
-        if len(prompts) == 1:
-            shared = shared[:n_known]  # nobody to share the rest with
-        if len(shared) < _SHORTEST_PREFIX:
-            return NO_PREFIX, 0
-        if n_known == len(shared):
-            return self._prefix.cut(n_known), n_known
-        cache = new_cache(self._model.config, len(shared), self._prefix.cut(n_known))
-        new = torch.tensor([shared[n_known:]], device=self._device)
-        mask = torch.ones((1, len(shared)), dtype=torch.long, device=self._device)
-        positions = torch.arange(n_known, len(shared), device=self._device)[None]
-        self._forward(new, mask, positions, cache)
-        self._prefix = kept_prefix(shared, cache)
-        return self._prefix, n_known
 
     def _ending(self, row: _Row) -> tuple[str, Literal["stop", "length"]] | None:
         """Return the text of an answer that has ended, and why it did."""

@@ -43,6 +43,26 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._show(n_after)
         return self.keys, self.values
 
+    def begin(self, rows: int, like: Tensor, n_tokens: int) -> None:
+        """Take room for rows of as many tokens, all of them empty.
+
+        Args:
+            rows: how many.
+            like: keys of other rows, (any rows, heads, any tokens, dimensions).
+            n_tokens: that each row has now.
+        """
+        self.lazy_initialization(like, like)
+        room = max(n_tokens, self._room)
+        # Zeros: what the mask hides is still multiplied by 0, and what lies in memory may be no number.
+        held = [like.new_zeros((rows, like.shape[1], room, like.shape[3])) for _ in range(2)]
+        self._held = held[0], held[1]
+        self._show(n_tokens)
+
+    def put(self, rows: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Put other keys and values at the end of some rows."""
+        self.keys[rows, :, -keys.shape[-2] :] = keys
+        self.values[rows, :, -values.shape[-2] :] = values
+
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Keep some rows."""
         if self._held is None:
@@ -91,6 +111,22 @@ def new_cache(config: Any, room: int, prefix: Prefix = NO_PREFIX, rows: int = 1)
     return cache
 
 
+def put_rows(cache: DynamicCache, rows: Tensor, part: DynamicCache, *, n_rows: int, n_tokens: int) -> None:
+    """Put the rows of one cache into another one, with their last tokens side by side.
+
+    Args:
+        cache: new, or with other rows put into it.
+        rows: where the rows of the part go.
+        part: a cache of layers like those, of at most as many tokens.
+        n_rows: of the cache in the end.
+        n_tokens: of each of them.
+    """
+    for layer, source in zip(cache.layers, part.layers, strict=True):
+        if not layer.is_initialized:
+            layer.begin(n_rows, source.keys, n_tokens)
+        layer.put(rows, source.keys, source.values)
+
+
 def shares_prefixes(cache: DynamicCache) -> bool:
     """True where all layers attend to all tokens.
 
@@ -104,14 +140,6 @@ def kept_prefix(ids: Sequence[int], cache: DynamicCache) -> Prefix:
     """Return a prefix that a cache of one row holds."""
     layers = tuple((layer.keys, layer.values) for layer in cache.layers)
     return Prefix(tuple(ids), layers)
-
-
-def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many tokens two sequences begin with together."""
-    for place, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return place
-    return min(len(first), len(second))
 
 
 def keep_rows(cache: DynamicCache, rows: Sequence[int], device: torch.device) -> None:
