@@ -17,8 +17,8 @@ from engine_items import Answers
 from figures import Figure, NotMeasuredError, Spread, Target, load_average, write_record
 from lm_eval_harness import environment, pins
 
-from overnight.engines.host import physical_cores
 from overnight.store.content_store import cache_folder
+from overnight.telemetry.cores import physical_cores
 
 _TIMES_LM_EVAL = {LLAMA_CPP: 5, TRANSFORMERS: 2}
 _BATCH_SIZES = (4, 8, 16, 32, 64)
