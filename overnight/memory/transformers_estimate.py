@@ -7,6 +7,7 @@ compares it with the peak of a process.
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
+from overnight.engines.transformers.sharing import MOST_TOKENS
 from overnight.memory.estimate import MIB, MemoryEstimate, MemoryPart, Place
 from overnight.memory.facts import ModelFacts, TensorFacts, is_embedding, is_output
 from overnight.spec.model import ModelSpec
@@ -164,14 +165,17 @@ def _activation_bytes(facts: ModelFacts, settings: TransformersSettings, size: i
     product, its scales and two steps of scaling it beside gate, and the input in 8 bits. For nf4 it makes one matrix
     anew. For a layer of SmolLM2 torch's profiler counts what these formulas say to 10 %.
     """
-    tokens = settings.rows * settings.prompt_tokens
+    rows = settings.rows
+    if not any(layer.is_sliding for layer in facts.layers):  # then prompts are evaluated some at a time
+        rows = min(rows, max(1, MOST_TOKENS // settings.prompt_tokens))
+    tokens = rows * settings.prompt_tokens
     feed_forward = 3 * facts.ffn_size * size
     if settings.bits == "int8" and not settings.is_on_device:
         feed_forward = facts.ffn_size * (size + _INT8_PRODUCTS * 4) + facts.hidden_size
     feed_forward += 3 * facts.hidden_size * size
     widest = max((facts.heads * (layer.k_dim + layer.v_dim) for layer in facts.layers), default=0)
     attention = (2 * widest + 3 * facts.hidden_size) * size
-    mask = settings.rows * settings.prompt_tokens**2 * size
+    mask = rows * settings.prompt_tokens**2 * size
     matrix = 0
     if settings.bits == "nf4":
         matrix = size * max((one.n_elements for one in facts.tensors if is_held_in_bits(one)), default=0)

@@ -12,7 +12,7 @@ SHORTEST_PREFIX = 16  # tokens; fewer are evaluated faster than they are looked 
 FORWARD_TOKENS = 64  # what another pass through the model costs, in tokens: the weights are read once more
 _FEWEST_TOKENS = 256  # of a pass; fewer take hardly less time
 _MOST_PADDING = 0.15  # of a pass, where it has as many
-_MOST_TOKENS = 8192  # of a pass; more are no faster, and take memory while they are computed
+MOST_TOKENS = 8192  # of a pass; more are no faster, and take memory while they are computed
 
 Ids = tuple[int, ...]
 
@@ -67,7 +67,7 @@ def of_one_length(places: Sequence[int], lengths: Sequence[int]) -> list[list[in
     for length, place in sorted(zip(lengths, places, strict=True)):
         padded = length * (len(passes[-1]) + 1 if passes else 1)
         is_wasteful = real >= _FEWEST_TOKENS and padded - real - length > _MOST_PADDING * padded
-        if not passes or is_wasteful or padded > _MOST_TOKENS:
+        if not passes or is_wasteful or padded > MOST_TOKENS:
             passes.append([])
             real = 0
         passes[-1].append(place)
