@@ -45,11 +45,10 @@ class MemoryWatch:
             code: as ``Popen.returncode`` gives it, negative for a signal.
             said: what the process printed.
         """
-        line = memory_complaint(said)
-        if line is not None:
-            return f"it said {line!r}"
         if code != -SIGKILL:
-            return None
+            line = memory_complaint(said)
+            return None if line is None else f"it said {line!r}"
+        # Whoever is killed did not end by what it said: a batch that was halved is a complaint that was survived.
         kills = _oom_kills(self._vmstat)
         if kills is not None and self._kills_before is not None and kills > self._kills_before:
             return "the kernel killed it for want of memory"

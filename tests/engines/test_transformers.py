@@ -152,10 +152,10 @@ def test_an_answer_that_nobody_waits_for_is_not_computed_to_its_end(host) -> Non
 def test_a_batch_that_does_not_fit_is_halved_and_one_row_that_does_not_is_out_of_memory(host) -> None:
     pid = host.state.pid
     requests = [_request(f"{n} " + "elephant " * 80, max_new_tokens=600, stop=SOON) for n in range(8)]
-    free = _ask(host, *requests)
     # A row has room for 800 tokens of 30 layers x 2 x 3 heads x 64 numbers of 4 bytes: 37 MB; eight of them 295 MB.
     with _only(pid, 130 * 2**20):
         answers = _ask(host, *requests)
+    free = _ask(host, *requests)
     assert [answer.text for answer in answers] == [answer.text for answer in free]  # whole, and the same
     assert [answer.completion_tokens for answer in answers] == [answer.completion_tokens for answer in free]
     health = _health(host)

@@ -33,6 +33,8 @@ def test_what_the_libraries_print_when_an_allocation_fails_is_understood(said: s
 def test_a_kill_by_the_kernel_is_known_by_its_count(vmstat: Path) -> None:
     watch = MemoryWatch(vmstat)
     assert watch.why_out_of_memory(-SIGKILL, "serving\n") is None  # somebody's kill
+    halved = "a batch of 8 rows does not fit (can't allocate memory); halved"
+    assert watch.why_out_of_memory(-SIGKILL, halved) is None  # said, survived, and then killed by somebody
     vmstat.write_text("oom_kill 5\n")
     assert watch.why_out_of_memory(-SIGKILL, "serving\n") == "the kernel killed it for want of memory"
 
