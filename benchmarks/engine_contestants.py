@@ -24,13 +24,17 @@ _HERE = Path(__file__).parent
 class Contestants:
     """The ways of asking, each of which loads its model afresh and asks everything once."""
 
-    def __init__(self, scratch: Path, n_items: int, threads: int, harness: Path | None) -> None:
+    def __init__(
+        self, scratch: Path, n_items: int, threads: int, harness: Path | None, n_words: int | None
+    ) -> None:
         self._scratch = scratch
         self._threads = threads
         self._n_runs = 0
         self.harness = harness  # the Python of lm-eval's environment; None: it is left out
         self.batch_size = 0
-        self._sweeps = {engine: sweep_of(engine, scratch / "config", n_items, threads) for engine in OURS}
+        self._sweeps = {
+            engine: sweep_of(engine, scratch / "config", n_items, threads, n_words) for engine in OURS
+        }
         run = self._own(TRANSFORMERS)
         self._folder = run.weights
         self._prompts = rendered(run.requests, self._folder)
@@ -45,12 +49,15 @@ class Contestants:
             BARE[TRANSFORMERS]: self._bare_transformers,
         }
         return found | (
-            {LM_EVAL: lambda: self._lm_eval([self.batch_size])[self.batch_size]} if self.harness else {}
+            {LM_EVAL: lambda: self._lm_eval([self.batch_size], self._prompts)[self.batch_size]}
+            if self.harness
+            else {}
         )
 
-    def choose_batch_size(self, sizes: Sequence[int]) -> dict[int, float]:
-        """Have lm-eval try batch sizes on all items, and keep its fastest; return the items a minute of each."""
-        tried = {size: answers.per_minute for size, answers in self._lm_eval(sizes).items()}
+    def choose_batch_size(self, sizes: Sequence[int], n_items: int) -> dict[int, float]:
+        """Have lm-eval try batch sizes on some items, and keep its fastest; return the items a minute of each."""
+        some = self._prompts[:: max(1, len(self._prompts) // n_items)][:n_items]  # of every dataset
+        tried = {size: answers.per_minute for size, answers in self._lm_eval(sizes, some).items()}
         self.batch_size = max(tried, key=tried.__getitem__)
         return tried
 
@@ -73,11 +80,11 @@ class Contestants:
         came_to = run_worker(Path(sys.executable), script, settings, self._scratch / "bare_transformers")
         return Answers.of_worker(came_to)
 
-    def _lm_eval(self, sizes: Sequence[int]) -> dict[int, Answers]:
+    def _lm_eval(self, sizes: Sequence[int], prompts: Sequence[dict[str, Any]]) -> dict[int, Answers]:
         if self.harness is None:
             raise NotMeasuredError("lm-eval was left out")
         settings = self._worker_settings | {"batch_sizes": list(sizes)}
-        return ask_lm_eval(self.harness, settings, self._prompts, self._scratch / "lm_eval")
+        return ask_lm_eval(self.harness, settings, prompts, self._scratch / "lm_eval")
 
     @property
     def _worker_settings(self) -> dict[str, Any]:

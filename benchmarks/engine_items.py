@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import psutil
 import yaml
+from long_prompt import long_treatment
 
 from overnight.engines.holding import connect, hold
 from overnight.engines.sources import fetch
@@ -29,6 +30,7 @@ from overnight.store.run_folder import RunFolder
 
 MAX_NEW_TOKENS = 32
 _MODEL = "smollm2-135m-instruct-q4_1"
+_LONG = "long"
 _DATASETS = ("starter_closed", "starter_open", "recalled")
 
 
@@ -93,10 +95,22 @@ class OwnRun:
         )
 
 
-def sweep_of(engine: EngineKind, root: Path, n_items: int, threads: int) -> PromptSweepSpec:
-    """Return a sweep over the starter items: with their passages, without, and those that never had one."""
+def sweep_of(
+    engine: EngineKind, root: Path, n_items: int, threads: int, n_words: int | None
+) -> PromptSweepSpec:
+    """Return a sweep over the starter items: with their passages, without, and those that never had one.
+
+    Args:
+        engine: that answers.
+        root: folder for the configuration.
+        n_items: how many of them.
+        threads: of the engine.
+        n_words: of the system prompt; None is that of `short_answer`.
+    """
     shipped = ConfigRoot(shipped_config())
     _write_recalled(root)
+    if n_words is not None:
+        _write_long_prompt(root, n_words)
     model = shipped.model(_MODEL).model_copy(update={"engine": engine})
     spec = PromptSweepSpec.model_validate(
         {
@@ -106,7 +120,7 @@ def sweep_of(engine: EngineKind, root: Path, n_items: int, threads: int) -> Prom
                 "limit_items": n_items,
                 "defaults": {
                     "model": model,
-                    "prompt_set": "short_answer",
+                    "prompt_set": "short_answer" if n_words is None else _LONG,
                     "temps": [0.0],
                     "max_new_tokens": {"closed": MAX_NEW_TOKENS, "open": MAX_NEW_TOKENS},
                 },
@@ -128,6 +142,15 @@ def _write_recalled(root: Path) -> None:
     (folder / "recalled.yaml").write_text(
         yaml.safe_dump({"name": "recalled", "type": "closed", "path": "recalled.jsonl"}), encoding="utf-8"
     )
+
+
+def _write_long_prompt(root: Path, n_words: int) -> None:
+    folder = root / "prompts"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = long_treatment(n_words)
+    value = {"name": _LONG, "control": "long.txt", "treatment": "long.txt"}
+    (folder / "long.txt").write_text(text, encoding="utf-8")
+    (folder / f"{_LONG}.yaml").write_text(yaml.safe_dump(value), encoding="utf-8")
 
 
 def rendered(requests: Sequence[Request], model: Path) -> list[dict[str, Any]]:

@@ -102,9 +102,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="overnight-benchmark-", ignore_cleanup_errors=True) as scratch:
         try:
             harness = environment(arguments.environments) if arguments.lm_eval else None
-            contestants = Contestants(Path(scratch), arguments.items, threads, harness)
+            contestants = Contestants(Path(scratch), arguments.items, threads, harness, arguments.words)
             if harness is not None:
-                tried = contestants.choose_batch_size(arguments.batch_sizes)
+                tried = contestants.choose_batch_size(arguments.batch_sizes, arguments.tried_on)
                 _say(
                     "lm-eval: " + ", ".join(f"{n} at once {rate:.1f} items/min" for n, rate in tried.items())
                 )
@@ -115,8 +115,9 @@ def main() -> int:
         except NotMeasuredError as error:
             print(f"not measured: {error}")
             return 1
+    prompt = "short_answer" if arguments.words is None else f"{arguments.words} words of system prompt"
     print(
-        f"{arguments.items} items, {threads} threads, loading excluded; min / median / max over repetitions\n"
+        f"{arguments.items} items, {prompt}, {threads} threads, loading excluded; min / median / max over repetitions\n"
     )
     for figure in figures:
         print(*figure.lines(), "", sep="\n")
@@ -129,6 +130,7 @@ def main() -> int:
                 "items": arguments.items,
                 "repeat": arguments.repeat,
                 "threads": threads,
+                "words": arguments.words,
                 "lm_eval": pins() if harness else None,
                 "items_per_min_by_batch_size": {str(size): rate for size, rate in tried.items()},
             },
@@ -156,6 +158,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lm-eval", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(
         "--batch-sizes", type=int, nargs="+", default=_BATCH_SIZES, metavar="N", help="that lm-eval tries"
+    )
+    parser.add_argument(
+        "--tried-on",
+        type=int,
+        default=64,
+        metavar="N",
+        help="items on which it tries them; default: %(default)s",
+    )
+    parser.add_argument(
+        "--words", type=int, metavar="N", help="of the system prompt; default: the 89 of short_answer"
     )
     parser.add_argument(
         "--environments",

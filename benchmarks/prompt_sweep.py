@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import yaml
 from bare_engine import Body, ask_bare, ask_one_by_one
 from figures import Figure, NotMeasuredError, Spread, Target, load_average, write_record
+from long_prompt import long_treatment
 
 from overnight.engines.holding import connect, host_settings
 from overnight.engines.sources import fetch
@@ -231,14 +232,10 @@ def short_prompts(line: CommandLine, sizes: Sizes) -> list[Figure]:
 def long_prompts(line: CommandLine, sizes: Sizes) -> list[Figure]:
     """Measure throughput where one arm has a long system prompt, made of the starter prompts."""
     shipped = shipped_config() / "prompts"
-    words = " ".join(
-        path.read_text(encoding="utf-8") for path in sorted(shipped.glob("*.treatment.txt"))
-    ).split()
-    repeated = words * (1 + _LONG_PROMPT_WORDS // len(words))
     _config(
         line.scratch / "long_prompts",
         {
-            "prompts/long.txt": " ".join(repeated[:_LONG_PROMPT_WORDS]),
+            "prompts/long.txt": long_treatment(_LONG_PROMPT_WORDS),
             "prompts/control.txt": (shipped / "control.txt").read_text(encoding="utf-8"),
             "prompts/long.yaml": yaml.safe_dump(
                 {"name": "long", "control": "control.txt", "treatment": "long.txt"}
