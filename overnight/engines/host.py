@@ -174,6 +174,7 @@ class EngineHost:
             "threads": self.settings.threads,
             "memory_limit_bytes": self.settings.memory_limit_bytes,
             "gpus_there": list(self._gpus),
+            "scratch": str(self.state_path.parent.resolve()),
             **self.settings.options,
         }
 

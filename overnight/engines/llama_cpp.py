@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from overnight.engines.alternatives import read_steps
+from overnight.engines.beginnings import Beginnings
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.neutral_samplers import NEUTRAL
 from overnight.engines.protocol import Completion
@@ -16,6 +17,13 @@ _TEMPLATE_TOKENS = 64  # what a chat template adds to two messages, generously
 
 class LlamaCppEngine(LoopbackClient):
     """A client of a llama.cpp host."""
+
+    _beginnings: Beginnings | None = None  # of the host as it is now
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await super().close()
+        self._beginnings = None
 
     async def complete(self, request: Request) -> Completion:
         """Return the answer to one request; see ``Engine``."""
@@ -33,12 +41,13 @@ class LlamaCppEngine(LoopbackClient):
         if with_logprobs:
             # One alternative a token: the server lists twenty where none is asked for.
             sent |= {"logprobs": True, "top_logprobs": max(1, request.alternatives)}
-        started = time.perf_counter()
-        body = await self.post(
-            "/v1/chat/completions",
-            {"messages": list(request.messages), "cache_prompt": not request.alternatives, **sent},
-        )
-        latency_s = time.perf_counter() - started
+        async with self._slots().before(request):
+            started = time.perf_counter()
+            body = await self.post(
+                "/v1/chat/completions",
+                {"messages": list(request.messages), "cache_prompt": not request.alternatives, **sent},
+            )
+            latency_s = time.perf_counter() - started
         try:
             choice = body["choices"][0]
             usage = body["usage"]
@@ -58,6 +67,11 @@ class LlamaCppEngine(LoopbackClient):
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise BadResponse(f"llama.cpp answered without {error}: {str(body)[:200]}") from None
+
+    def _slots(self) -> Beginnings:
+        if self._beginnings is None:
+            self._beginnings = Beginnings(self.post, self._state_path.parent, self.connected().slots)
+        return self._beginnings
 
     async def _require_room(self, request: Request) -> int | None:
         """Refuse a prompt that does not fit; return its tokens by the engine's own count, where that was needed."""

@@ -70,6 +70,8 @@ def _serve(settings: dict[str, Any]) -> tuple[Any, Placement]:
     params.cache_prompt = True
     # A prefix that one slot has evaluated serves the others; where memory is scarce, the model has it.
     params.cache_ram_mib = _PREFIXES_MIB if settings["memory_limit_bytes"] is None else 0
+    if settings["memory_limit_bytes"] is None:
+        params.slot_save_path = os.path.join(settings["scratch"], "")  # noqa: PTH118 - llama.cpp adds a name to it
     params.warmup = True
     # Under a limit the weights are read, not mapped from their file, and count as what they are.
     if settings["memory_limit_bytes"] is not None:

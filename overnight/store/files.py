@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TextIO
 
 from overnight.errors import StoreError, UsageError
 
-_SCRATCH = ".part"
+SCRATCH = ".part"
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def atomic_bytes(path: Path) -> Iterator[BinaryIO]:
     The bytes are on disk before the name is: a crash leaves the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SCRATCH, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SCRATCH, dir=path.parent)
     scratch = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -49,7 +49,7 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
 
 def remove_scratch(folder: Path) -> None:
     """Remove what writes that were killed have left anywhere in a folder that nobody else writes to."""
-    for path in folder.rglob(f".*{_SCRATCH}"):
+    for path in folder.rglob(f".*{SCRATCH}"):
         path.unlink(missing_ok=True)
 
 

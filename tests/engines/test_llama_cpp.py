@@ -68,6 +68,23 @@ def test_an_answer_does_not_depend_on_its_neighbours_or_on_the_prefix_cache(host
     assert backwards == alone
 
 
+def test_a_new_system_prompt_is_evaluated_in_one_slot_and_is_in_all_of_them(host) -> None:
+    # Left alone, each of the two slots would evaluate it; what a copy answers is what the original answers.
+    system = Message(role="system", content="Answer the question with one word, as a dictionary would. " * 8)
+    requests = [
+        _request(
+            f"What is {n} and {n}?", messages=(system, Message(role="user", content=f"What is {n} and {n}?"))
+        )
+        for n in range(2, 6)
+    ]
+    alone = [_ask(host, dataclasses.replace(request, alternatives=1))[0].text for request in requests]
+    completions = _ask(host, *requests)
+    for completion in completions:
+        assert completion.prompt_tokens - completion.cached_tokens < 20  # of about 100
+    assert [completion.text for completion in completions] == alone
+    assert list(host.state_path.parent.glob(".beginning*")) == []
+
+
 def test_a_prompt_that_does_not_fit_is_refused_before_it_is_sent(host) -> None:
     with pytest.raises(ContextOverflow, match=r"context holds 512.*execution\.engine\.context_tokens"):
         _ask(host, _request("word " * 600))
