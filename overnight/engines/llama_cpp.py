@@ -12,8 +12,6 @@ from overnight.errors import BadResponse, ContextOverflow
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
 
-_TEMPLATE_TOKENS = 64  # what a chat template adds to two messages, generously
-
 
 class LlamaCppEngine(LoopbackClient):
     """A client of a llama.cpp host."""
@@ -27,7 +25,7 @@ class LlamaCppEngine(LoopbackClient):
 
     async def complete(self, request: Request) -> Completion:
         """Return the answer to one request; see ``Engine``."""
-        counted = await self._require_room(request)
+        counted = await self.require_room(request)
         sent = {
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -73,25 +71,13 @@ class LlamaCppEngine(LoopbackClient):
             self._beginnings = Beginnings(self.post, self._state_path.parent, self.connected().slots)
         return self._beginnings
 
-    async def _require_room(self, request: Request) -> int | None:
-        """Refuse a prompt that does not fit; return its tokens by the engine's own count, where that was needed."""
-        context = self.connected().context_tokens
-        room = context - request.max_new_tokens
-        # A token is at least one byte, so this many tokens at most.
-        bound = sum(len(m["content"].encode("utf-8", "replace")) for m in request.messages) + _TEMPLATE_TOKENS
-        if bound <= room and not request.alternatives:
-            return None
+    async def count_prompt(self, request: Request) -> int:
+        """Return the tokens of a prompt."""
         rendered = await self.post("/apply-template", {"messages": list(request.messages)})
         counted = await self.post(
             "/tokenize", {"content": rendered["prompt"], "add_special": True, "parse_special": True}
         )
-        n_tokens = len(counted["tokens"])
-        if n_tokens > room:
-            raise ContextOverflow(
-                f"the prompt has {n_tokens} tokens and its answer up to {request.max_new_tokens}, the context "
-                f"holds {context}; raise execution.engine.context_tokens or shorten the prompt"
-            )
-        return n_tokens
+        return len(counted["tokens"])
 
     def raise_for(self, kind: str, message: str) -> None:
         """Raise what llama.cpp's own names of errors mean."""

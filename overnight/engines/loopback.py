@@ -8,10 +8,12 @@ from typing import Any
 import httpx
 
 from overnight.engines.state import EngineState, read_state
-from overnight.errors import BadResponse, EngineCrashed, EngineUnavailable, OutOfMemory
+from overnight.errors import BadResponse, ContextOverflow, EngineCrashed, EngineUnavailable, OutOfMemory
+from overnight.planning.requests import Request
 
 _POLL_S = 0.1
 _OK = 200
+_TEMPLATE_TOKENS = 64  # what a chat template adds to two messages, generously
 
 
 class LoopbackClient:
@@ -97,6 +99,30 @@ class LoopbackClient:
         if response.status_code in (502, 503):
             raise EngineUnavailable(f"HTTP {response.status_code}: {message}")
         raise BadResponse(f"HTTP {response.status_code}: {message}")
+
+    async def require_room(self, request: Request) -> int | None:
+        """Refuse a prompt that does not fit; return its tokens by the engine's own count, where that was needed.
+
+        Raises:
+            ContextOverflow: prompt and answer do not fit; nothing was sent.
+        """
+        context = self.connected().context_tokens
+        room = context - request.max_new_tokens
+        # A token is at least one byte, so this many tokens at most.
+        bound = sum(len(m["content"].encode("utf-8", "replace")) for m in request.messages) + _TEMPLATE_TOKENS
+        if bound <= room and not request.alternatives:
+            return None
+        n_tokens = await self.count_prompt(request)
+        if n_tokens > room:
+            raise ContextOverflow(
+                f"the prompt has {n_tokens} tokens and its answer up to {request.max_new_tokens}, the context "
+                f"holds {context}; raise execution.engine.context_tokens or shorten the prompt"
+            )
+        return n_tokens
+
+    async def count_prompt(self, request: Request) -> int:
+        """Return the tokens of a prompt, by the host's tokenizer and template."""
+        raise NotImplementedError
 
     def raise_for(self, kind: str, message: str) -> None:
         """Raise what an error of the host means; return where its ``type`` says nothing."""

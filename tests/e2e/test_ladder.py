@@ -3,12 +3,12 @@
 import csv
 from pathlib import Path
 
-import gguf
 import httpx
 import pytest
 
 from overnight.engines.sources import fetch
 from overnight.spec.config_root import ConfigRoot, shipped_config
+from tests.engines.gguf_copies import copy_widened
 
 MODEL = """
 name: wide
@@ -37,30 +37,13 @@ LIMIT_GIB = "execution.engine.memory_limit_gib=0.5"
 UNESTIMATED = "execution.memory_margin=null"  # what does not fit is loaded, and really fails
 
 
-def widen(source: Path, target: Path) -> None:
-    """Write a GGUF file with its weights in 32 bits: the same model, five times as large."""
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, arch=reader.fields["general.architecture"].contents())
-    for name, field in reader.fields.items():
-        if not name.startswith("GGUF.") and name != "general.architecture":
-            kind = field.types[0]
-            inner = field.types[-1] if kind is gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(name, field.contents(), kind, sub_type=inner)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
 @pytest.fixture(scope="module")
 def wide_config(config: str, model_cache: Path) -> str:
     """Return the small sweep, over a model whose weights do not fit and whose ladder has one that does."""
     models = Path(config).parent / "models"
     models.mkdir(exist_ok=True)
     weights = fetch(ConfigRoot(shipped_config()).model("smollm2-135m-instruct-q4_1"), model_cache)
-    widen(weights.path, models / "wide.gguf")
+    copy_widened(weights.path, models / "wide.gguf")
     (models / "wide.yaml").write_text(MODEL)
     return config
 

@@ -12,7 +12,6 @@ from overnight.records import FinishReason
 
 # The order in which the distribution is cut and scaled; nothing else touches it.
 SAMPLERS = ["top_k", "top_p", "temperature"]
-_TEMPLATE_TOKENS = 64  # what a chat template adds to two messages, generously
 
 
 class TransformersEngine(LoopbackClient):
@@ -24,7 +23,7 @@ class TransformersEngine(LoopbackClient):
         Raises:
             OutOfMemory: not even this request alone fits.
         """
-        counted = await self._require_room(request)
+        counted = await self.require_room(request)
         sent = {
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -69,18 +68,7 @@ class TransformersEngine(LoopbackClient):
         """Return what the host holds, how it works, and how often it had to halve a batch."""
         return await self.ask("GET", "/health")
 
-    async def _require_room(self, request: Request) -> int | None:
-        """Refuse a prompt that does not fit; return its tokens by the engine's own count, where that was needed."""
-        context = self.connected().context_tokens
-        room = context - request.max_new_tokens
-        # A token is at least one byte, so this many tokens at most.
-        bound = sum(len(m["content"].encode("utf-8", "replace")) for m in request.messages) + _TEMPLATE_TOKENS
-        if bound <= room and not request.alternatives:
-            return None
-        n_tokens: int = (await self.post("/count", {"messages": list(request.messages)}))["prompt_tokens"]
-        if n_tokens > room:
-            raise ContextOverflow(
-                f"the prompt has {n_tokens} tokens and its answer up to {request.max_new_tokens}, the context "
-                f"holds {context}; raise execution.engine.context_tokens or shorten the prompt"
-            )
-        return n_tokens
+    async def count_prompt(self, request: Request) -> int:
+        """Return the tokens of a prompt."""
+        counted = await self.post("/count", {"messages": list(request.messages)})
+        return int(counted["prompt_tokens"])
