@@ -31,7 +31,7 @@ FILES = {
             models: [smollm2-135m-instruct-q4_1]
             prompt_sets: [terse, polite]
             temps: [0.0, 0.7]
-        execution: {max_concurrent_requests: 3}
+        execution: {max_concurrent_requests: 3, engine: {gpu_layers: 0}}
     """,
     "prompts/terse.yaml": "{control: control.txt, treatment: terse.txt}",
     "prompts/polite.yaml": "{control: control.txt, treatment: polite.txt}",

@@ -32,7 +32,7 @@ def host(weights: Path, tmp_path: Path):
         slots=2,
         context_tokens=512,
         threads=physical_cores(),
-        options={"gpu_layers": -1, "batch_invariant": None},
+        options={"gpu_layers": 0, "batch_invariant": None},
         startup_timeout_s=120,
     )
     with EngineHost(settings, tmp_path / "engines", "smollm2") as host:
