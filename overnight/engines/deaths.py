@@ -5,13 +5,14 @@ from collections import deque
 from pathlib import Path
 from signal import SIGKILL
 
-# What llama.cpp, torch, the C++ runtime and Python print when an allocation fails.
+# What llama.cpp, torch, the C++ runtime, Python and Rust (tokenizers, safetensors) print when an allocation fails.
 _SIGNS = (
     "failed to allocate",
     "out of memory",
     "cannot allocate memory",
     "can't allocate memory",
     "std::bad_alloc",
+    "memory allocation of",
     "memoryerror",
 )
 _LOOK_S = 0.5

@@ -4,6 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 GUIDE = Path(__file__).parents[2] / "docs" / "from-the-scripts.md"
 
 
@@ -23,6 +25,7 @@ def rehearsed(words: list[str]) -> list[str]:
     return [*words, *options]
 
 
+@pytest.mark.slow
 def test_every_command_line_of_the_guide_does_what_it_says(overnight) -> None:
     commands = command_lines()
     assert {words[0] for words in commands} == {"overnight"}

@@ -118,6 +118,7 @@ def test_without_leave_to_step_down_a_model_that_does_not_fit_fails_and_says_so(
     assert "does not fit into memory" in trial["error"]
 
 
+@pytest.mark.slow
 def test_transformers_steps_down_from_32_to_16_bits_and_its_results_are_whole_and_unmixed(
     overnight, config
 ) -> None:

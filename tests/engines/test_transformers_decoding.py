@@ -12,6 +12,7 @@ from overnight.engines.transformers.decoding import Decoder, Job
 from overnight.engines.transformers.loading import Loaded, load
 from overnight.engines.transformers.prompts import PromptRenderer
 from overnight.engines.transformers.sampling import Sampling, UniformStream, next_tokens
+from overnight.errors import GpuUnusable
 
 GREEDY = Sampling(0.0, 1.0, 50)
 SYSTEM = "You answer questions in as few words as possible and never say more than what was asked for."
@@ -265,7 +266,7 @@ def test_a_device_that_is_not_there_is_refused_by_name(tmp_path) -> None:
     name = next(
         (kind for kind in ("cuda", "mps") if not getattr(torch, kind).is_available()), None
     )  # no machine has both
-    with pytest.raises(ValueError, match=f"device: {name}: torch .* finds none here"):
+    with pytest.raises(GpuUnusable, match=f"device: {name} asks for a GPU, and torch .* finds none"):
         load(tmp_path, dtype="float32", device=name)
 
 

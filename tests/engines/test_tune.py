@@ -3,13 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from overnight.engines.sources import Weights
-from overnight.memory.peaks import read_peaks
 from overnight.planning.requests import Request
 from overnight.spec.config_root import ConfigRoot, own_presets, shipped_config
+from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import EngineSettings, Execution
-from overnight.telemetry.environment import machine_identity
-from overnight.tuning import tuning
 from overnight.tuning.race import Status
 from overnight.tuning.tuning import planned, tune
 from overnight.tuning.writing import write_preset
@@ -18,9 +15,9 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def model(weights: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tuning, "fetch", lambda spec: Weights(weights, str(spec.sha256), was_cached=True))
-    return ConfigRoot(shipped_config()).model("smollm2-135m-instruct-q4_1")
+def model(weights: Path) -> ModelSpec:
+    model = ConfigRoot(shipped_config()).model("smollm2-135m-instruct-q4_1")
+    return model.model_copy(update={"source": str(weights)})
 
 
 def short(requests: tuple[Request, ...]) -> tuple[Request, ...]:
@@ -44,7 +41,6 @@ def test_two_settings_are_measured_and_the_faster_one_becomes_a_preset_that_can_
         assert one.peak_bytes is not None
         assert weights.stat().st_size < one.peak_bytes < 100 * weights.stat().st_size
     assert found.chosen in found.outcomes
-    assert read_peaks(found.model.sha256, "llama_cpp", machine_identity())
     path = own_presets(Path("nowhere")) / "mine.yaml"
     write_preset(found, path, model=model.name)
     preset = ConfigRoot(shipped_config()).preset("mine")
@@ -54,7 +50,7 @@ def test_two_settings_are_measured_and_the_faster_one_becomes_a_preset_that_can_
 
 def test_a_setting_for_which_memory_does_not_suffice_is_a_result(model) -> None:
     # A real limit on the engine's process, which holds weights of 98 MB: the candidate is lost, not the tuning.
-    execution = Execution(engine=EngineSettings(memory_limit_gib=64 * MIB / 2**30))
+    execution = Execution(engine=EngineSettings(memory_limit_gib=128 * MIB / 2**30))
     asked, outcomes = planned(model, execution, max_new_tokens=4)
     assert {one.status for one in outcomes} == {Status.TOO_LARGE}  # as computed; tried all the same:
     found = tune(asked, [replace(outcomes[0], status=Status.NOT_REACHED)], execution, seconds=60)

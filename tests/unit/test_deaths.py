@@ -18,6 +18,7 @@ def vmstat(tmp_path: Path) -> Path:
     [
         "ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 754974720",
         "terminate called after throwing an instance of 'std::bad_alloc'",
+        "memory allocation of 1792 bytes failed",
         "RuntimeError: [enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
         "ggml_backend_cuda_alloc_buffer: allocating 40.00 MiB on device 0: cudaMalloc failed: out of memory",

@@ -43,6 +43,7 @@ def served(monkeypatch: pytest.MonkeyPatch, write_gguf):
         plain = {
             "model_path": path, "port": 1, "token": "t", "slots": 2, "context_tokens": 256, "threads": 3,
             "gpu_layers": -1, "batch_invariant": None, "memory_limit_bytes": None, "gpus_there": [],
+            "scratch": "/run/engines",
         }  # fmt: skip
         return llama_cpp_host._serve(plain | settings)[0]
 
