@@ -56,14 +56,25 @@ class CountedAnswer:
     text: str
     tokens: tuple[CountedToken, ...]
     mask: TokenMask
+    undefined_because: str | None = None  # nobody knows which tokens count; there are none here then
+
+    def n_tokens(self) -> int:
+        """Return how many tokens count; 0 for an empty answer.
+
+        Raises:
+            UndefinedMetricError: nobody knows which ones do.
+        """
+        if self.undefined_because is not None:
+            raise UndefinedMetricError(self.undefined_because)
+        return len(self.tokens)
 
     def nlls(self) -> tuple[float, ...]:
         """Return the negative log-probabilities of the counted tokens in nats, in order; at least one.
 
         Raises:
-            UndefinedMetricError: no token counts, or one has no log-probability.
+            UndefinedMetricError: no token counts, nobody knows which ones do, or one has no log-probability.
         """
-        if not self.tokens:
+        if not self.n_tokens():
             raise UndefinedMetricError(f"the answer is empty: none of its tokens counts ({self.mask})")
         found = [-token.logprob for token in self.tokens if token.logprob is not None]
         if len(found) < len(self.tokens):
@@ -73,12 +84,11 @@ class CountedAnswer:
 
 
 def count_tokens(answer: GeneratedAnswer, mask: TokenMask = TokenMask.CONTENT) -> CountedAnswer:
-    """Return an answer with the tokens that count.
-
-    Raises:
-        UndefinedMetricError: the tokens do not spell the text, so nobody knows which of them wrote it.
-    """
-    spans = token_spans([token.piece for token in answer.tokens], answer.text)
+    """Return an answer with the tokens that count; without any, and why, where they do not spell the text."""
+    try:
+        spans = token_spans([token.piece for token in answer.tokens], answer.text)
+    except UndefinedMetricError as reason:
+        return CountedAnswer(text=answer.text, tokens=(), mask=mask, undefined_because=str(reason))
     return CountedAnswer(
         text=answer.text,
         tokens=tuple(

@@ -72,9 +72,5 @@ class Evidence:
 
 
 def count_samples(answers: Sequence[GeneratedAnswer], mask: TokenMask = TokenMask.CONTENT) -> Sampled:
-    """Return sampled answers with the tokens that count.
-
-    Raises:
-        UndefinedMetricError: the tokens of one do not spell its text.
-    """
+    """Return sampled answers with the tokens that count."""
     return Sampled(answers=tuple(count_tokens(answer, mask) for answer in answers))

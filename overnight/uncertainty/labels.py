@@ -98,9 +98,12 @@ def label_items(answers: Iterable[ScoredAnswer], labels: Sequence[Label]) -> Ite
     """Return every label of every item: 1 where the answer is right, 0 where it is wrong.
 
     Raises:
-        ValueError: an item or a label occurs twice.
+        ValueError: an item or a label occurs twice, or several judges share a column.
     """
     rows = list(answers)
+    judges = {row.judgement.judge for row in rows if row.judgement is not None}
+    if len(judges) > 1:
+        raise ValueError(f"{len(judges)} judges in one column: {', '.join(sorted(judges))}")
     return ItemTable(
         item_keys=tuple(row.item_key for row in rows),
         columns=tuple(
@@ -108,6 +111,7 @@ def label_items(answers: Iterable[ScoredAnswer], labels: Sequence[Label]) -> Ite
                 name=label.name,
                 version=label.version,
                 cells=tuple(cell_of(partial(_as_number, label), row) for row in rows),
+                source=next(iter(judges), None) if label.of is is_judged_right else None,
             )
             for label in labels
         ),

@@ -1,13 +1,14 @@
 """One row an item, one column a measure or a label; nothing is ever put in the place of what is missing."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 from overnight.errors import UndefinedMetricError
 from overnight.uncertainty.evidence import Evidence
-from overnight.uncertainty.measure import Measure
+from overnight.uncertainty.measure import Measure, Need
 
 Subject = TypeVar("Subject")
 
@@ -27,6 +28,7 @@ class Column:
     name: str
     version: int
     cells: tuple[Cell, ...]  # [n_items]
+    source: str | None = None  # the models that had a say in it, with their revisions
 
     @property
     def n_missing(self) -> int:
@@ -92,14 +94,23 @@ class ItemTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmeasured:
-    """An item of which no measure can have a value: its answer failed, or its tokens do not spell its text."""
+    """An item of which no measure can have a value: it has no answer."""
 
     item_key: str
     reason: str
 
 
-def measure_items(items: Iterable[Evidence | Unmeasured], measures: Sequence[Measure]) -> ItemTable:
+def measure_items(
+    items: Iterable[Evidence | Unmeasured],
+    measures: Sequence[Measure],
+    sources: Mapping[Need, str] = MappingProxyType({}),
+) -> ItemTable:
     """Return every measure of every item.
+
+    Args:
+        items: what is known of each.
+        measures: the columns.
+        sources: the model behind what measures need (relevance, entailment), with its revision.
 
     Raises:
         ValueError: an item or a measure occurs twice.
@@ -115,7 +126,12 @@ def measure_items(items: Iterable[Evidence | Unmeasured], measures: Sequence[Mea
     return ItemTable(
         item_keys=tuple(keys),
         columns=tuple(
-            Column(name=measure.name, version=measure.version, cells=tuple(row[place] for row in rows))
+            Column(
+                name=measure.name,
+                version=measure.version,
+                cells=tuple(row[place] for row in rows),
+                source=", ".join(sources[need] for need in sorted(measure.needs) if need in sources) or None,
+            )
             for place, measure in enumerate(measures)
         ),
     )

@@ -5,8 +5,12 @@ from overnight.uncertainty.measure import Measure
 
 
 def n_tokens(evidence: Evidence) -> float:
-    """Return how many tokens of the greedy answer count; 0 for an empty one."""
-    return float(len(evidence.greedy.tokens))
+    """Return how many tokens of the greedy answer count; 0 for an empty one.
+
+    Raises:
+        UndefinedMetricError: its tokens do not spell its text.
+    """
+    return float(evidence.greedy.n_tokens())
 
 
 MEASURE = Measure(

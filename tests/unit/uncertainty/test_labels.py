@@ -77,7 +77,22 @@ def test_e9_labels_are_columns_of_their_own_with_versions() -> None:
     # The seed printed F1 >= 50 as "judge accuracy", and judged again only what was wrong.
     judged = scored("Paris", ("Lyon",), judgement=Judgement(yes_logprob=-0.1, no_logprob=-3.0, judge="m@1"))
     assert labels_of(judged) == {"em": 0.0, "f1": 0.0, "rouge_l": 0.0, "judge": 1.0}
-    assert all(column.version >= 1 for column in label_items([judged], list(LABELS.values())).columns)
+    table = label_items([judged], list(LABELS.values()))
+    assert all(column.version >= 1 for column in table.columns)
+    assert [column.source for column in table.columns] == [None, None, None, "m@1"]
+
+
+def test_e9_two_judges_do_not_share_a_column() -> None:
+    judged = [
+        ScoredAnswer(
+            item_key=f"d|{judge}",
+            score=scored("Paris", ("Paris",)).score,
+            judgement=Judgement(yes_logprob=-0.1, no_logprob=None, judge=judge),
+        )
+        for judge in ("one", "other")
+    ]
+    with pytest.raises(ValueError, match="2 judges in one column: one, other"):
+        label_items(judged, [LABELS["judge"]])
 
 
 def judged(*alternatives: tuple[bytes, float]) -> Judgement:

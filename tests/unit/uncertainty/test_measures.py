@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from overnight.errors import UndefinedMetricError
 from overnight.uncertainty.answer import TokenMask, count_tokens
-from overnight.uncertainty.evidence import Evidence, Sampled
+from overnight.uncertainty.evidence import Evidence, Sampled, count_samples
 from overnight.uncertainty.measure import Need
 from overnight.uncertainty.measures import MEASURES, measures_with
 from tests.unit.uncertainty.answers import evidence, generated, sampled
@@ -150,6 +150,22 @@ def test_the_length_of_an_empty_answer_is_known_and_its_likelihood_is_not() -> N
     for name in OF_GREEDY:
         with pytest.raises(UndefinedMetricError, match="empty"):
             value(name, empty)
+
+
+def test_tokens_that_do_not_spell_the_text_measure_nothing() -> None:
+    greedy = count_tokens(generated(["Lyon"], text="Paris"))
+    for name in [*OF_GREEDY, "n_tokens"]:
+        with pytest.raises(UndefinedMetricError, match="the tokens say 'Lyon', the scored text is 'Paris'"):
+            value(name, Evidence(item_key="d|1", greedy=greedy))
+
+
+def test_a_sample_whose_tokens_do_not_spell_it_still_has_words() -> None:
+    samples = count_samples([generated(["Lyon"], text="Paris"), generated(["Paris"])])
+    item = evidence([-1.0], sampled=samples, same_words=(0, 0))
+    assert value("g_nll", item) == 1.0
+    assert value("discrete_semantic_entropy_same_words", item) == 0.0
+    with pytest.raises(UndefinedMetricError, match="a sampled answer has no likelihood: the tokens say"):
+        value("predictive_entropy", item)
 
 
 def test_e15_with_the_end_token_g_nll_is_larger_by_its_nll() -> None:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overnight.errors import UndefinedMetricError
+from overnight.uncertainty.measure import Need
 from overnight.uncertainty.measures import MEASURES
 from overnight.uncertainty.table import Cell, Column, ItemTable, Unmeasured, cell_of, measure_items
 from tests.unit.uncertainty.answers import evidence
@@ -81,6 +82,13 @@ def test_an_item_or_a_measure_that_occurs_twice_is_refused() -> None:
         measure_items([ITEMS[0]], [MEASURES["g_nll"]] * 2)
     with pytest.raises(ValueError, match="0 values of a for 1 items"):
         ItemTable(item_keys=("d|1",), columns=(Column(name="a", version=1, cells=()),))
+
+
+def test_a_column_names_the_models_that_had_a_say_in_it() -> None:
+    names = ("g_nll", "token_sar", "semantic_entropy")
+    sources = {Need.RELEVANCE: "minilm@1", Need.ENTAILMENT: "deberta@2"}
+    table = measure_items([ITEMS[0]], [MEASURES[name] for name in names], sources)
+    assert [column.source for column in table.columns] == [None, "minilm@1", "deberta@2"]
 
 
 def test_no_items_are_an_empty_table() -> None:
