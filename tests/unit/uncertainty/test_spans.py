@@ -52,6 +52,8 @@ def test_a_text_that_the_tokens_do_not_spell_is_refused() -> None:
         token_spans([b"Lyon"], "Paris")
     with pytest.raises(UndefinedMetricError):
         token_spans([b"Pa"], "Paris")
+    with pytest.raises(UndefinedMetricError):
+        token_spans([b"a "], " ")  # whitespace before the text that no token wrote
 
 
 def test_an_empty_text_has_only_empty_spans() -> None:
