@@ -18,6 +18,9 @@ class Degeneracy(StrEnum):
     TIED_SCORES = "tied_scores"
 
 
+_FEWEST = 2  # of a class, for a standard error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Degenerate:
     """One finding, for a table and for a reader."""
@@ -36,8 +39,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         shares = (self.largest_missing_share, self.largest_tie_share)
-        if self.fewest_of_a_class < 1 or not all(0.0 <= share <= 1.0 for share in shares):
-            raise ValueError(f"{self}: want at least 1 of a class, and shares within [0, 1]")
+        if self.fewest_of_a_class < _FEWEST or not all(0.0 <= share <= 1.0 for share in shares):
+            raise ValueError(f"{self}: want at least {_FEWEST} of a class, and shares within [0, 1]")
 
 
 DEFAULT_LIMITS = Limits()

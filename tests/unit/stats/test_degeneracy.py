@@ -39,8 +39,8 @@ def test_sound_items_have_no_finding_and_limits_are_the_readers() -> None:
     require_sound(noisy(40, seed=0))
     found = degeneracy(items_of(range(10), RIGHT + WRONG), Limits(fewest_of_a_class=6))
     assert found.kind == Degeneracy.FEW_OF_A_CLASS
-    with pytest.raises(ValueError, match="at least 1"):
-        Limits(fewest_of_a_class=0)
+    with pytest.raises(ValueError, match="at least 2"):
+        Limits(fewest_of_a_class=1)
 
 
 def test_items_align_by_key_and_what_is_missing_is_counted() -> None:
