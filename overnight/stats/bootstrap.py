@@ -16,12 +16,12 @@ _TIE = 1e-12  # of the largest value: means closer than this are equal, so round
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """Bounds of a mean difference, in the unit of the differences; None where there is no interval."""
+    """Bounds of an estimate, in its own unit; None where there is no interval."""
 
     low: float | None
     high: float | None
     confidence: float
-    n_resamples: int
+    n_resamples: int  # 0 where the bounds come from a formula
     method: str = "percentile bootstrap"
     undefined_because: str | None = None
 

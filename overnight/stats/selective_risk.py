@@ -9,6 +9,8 @@ from overnight.errors import UndefinedMetricError
 from overnight.stats.clustered import IntArray
 from overnight.stats.pairs import FloatArray
 
+_TIE = 1e-12  # risks closer than this are the same one, rounded
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RiskCoverage:
@@ -41,6 +43,25 @@ class RiskCoverage:
     def excess_aurc(self) -> float:
         """AURC above that of the best order; 0 where every right answer is more confident than every wrong."""
         return max(0.0, self.aurc - self.aurc_optimal)
+
+    @property
+    def prediction_rejection_ratio(self) -> float:
+        """How much of the way from chance to the best order the AURC goes: 1 is best, 0 chance, below 0 worse.
+
+        (risk - AURC) / (risk - optimal AURC); chance is its exact expectation, not some shuffles.
+
+        Raises:
+            UndefinedMetricError: all answers are equally right, so that no order beats another.
+
+        Source:
+            Malinin & Gales (2021), ICLR, arXiv:2002.07650, with AURC as the area.
+        """
+        reach = self.risk - self.aurc_optimal
+        if reach <= _TIE:
+            raise UndefinedMetricError(
+                f"every answer has risk {self.risk:g}: no order is better than another"
+            )
+        return (self.risk - self.aurc) / reach
 
     def risk_at(self, coverage: float) -> float:
         """Return the risk when just enough answers are given to cover this share of all items.

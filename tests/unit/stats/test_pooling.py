@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 from overnight.errors import UndefinedMetricError
-from overnight.stats.pooling import Effect, pool
+from overnight.stats.pooling import Effect, hartung_knapp, pool
 
 EFFECTS = st.lists(st.tuples(st.floats(-1, 1), st.floats(0.05, 0.5)), min_size=2, max_size=8)
 
@@ -73,3 +73,26 @@ def test_less_than_two_subgroups_or_no_variance_cannot_be_pooled() -> None:
             pool(effects(few))
     with pytest.raises(ValueError, match="leave that subgroup out"):
         pool(effects([(0.1, 0.1), (0.2, 0.0)]))
+
+
+@given(EFFECTS)
+def test_hartung_and_knapp_is_statsmodels_with_a_scale_but_never_narrower_than_without(pairs) -> None:
+    means, errors = (np.array(column) for column in zip(*pairs, strict=True))
+    with np.errstate(all="ignore"):
+        oracle = combine_effects(means, errors**2, method_re="dl", use_t=True)
+    pooling = pool(effects(pairs))
+    found = hartung_knapp(effects(pairs), pooling.tau2)
+    assert found.mean == pytest.approx(pooling.random.mean, abs=1e-12)
+    t = stats.t.ppf(0.975, len(pairs) - 1)
+    if oracle.q > pooling.df and oracle.scale_hksj_re > 1:
+        assert found.se == pytest.approx(oracle.var_hksj_re**0.5)
+    elif oracle.q > pooling.df:
+        assert found.se == pytest.approx(pooling.random.se)
+    assert (found.low, found.high) == pytest.approx((found.mean - t * found.se, found.mean + t * found.se))
+    assert found.se >= pooling.random.se * (1 - 1e-12)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(found.mean / found.se), len(pairs) - 1))
+
+
+def test_one_subgroup_has_no_interval_of_hartung_and_knapp() -> None:
+    with pytest.raises(UndefinedMetricError, match="at least 2"):
+        hartung_knapp(effects([(0.1, 0.1)]), 0.0)
