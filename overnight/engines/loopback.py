@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ _OK = 200
 _TEMPLATE_TOKENS = 64  # what a chat template adds to two messages, generously
 
 
-class LoopbackClient:
+class LoopbackClient(ABC):
     """What all clients of our own hosts have in common.
 
     Args:
@@ -120,10 +121,11 @@ class LoopbackClient:
             )
         return n_tokens
 
+    @abstractmethod
     async def count_prompt(self, request: Request) -> int:
         """Return the tokens of a prompt, by the host's tokenizer and template."""
-        raise NotImplementedError
 
+    @abstractmethod
     def raise_for(self, kind: str, message: str) -> None:
         """Raise what an error of the host means; return where its ``type`` says nothing."""
 
