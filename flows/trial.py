@@ -51,7 +51,7 @@ def trial(
         _end(work, TrialState.FAILED, str(error) or type(error).__name__)
         raise
     counts = count_draws(work.folder, work.plan, work.trial)
-    if is_cut and (left := what_was_left(work.plan, work.tabled, counts)):
+    if is_cut and (left := what_was_left(work.plan, work.trial, work.tabled, counts)):
         cut_trial(work.folder, slug, counts, work.tabled, left)
         return Completed(name="Cut", message=left, data=slug)
     problem = settle_trial(work.folder, slug, counts, steps)

@@ -30,7 +30,8 @@ from overnight.runs.scoring import write_scores
 from overnight.runs.stepping import begin_on_rung, on_its_rung
 from overnight.runs.together import models_beside
 from overnight.runs.trials import begin_trial, note_generated, note_interrupted
-from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
+from overnight.spec.execution import Execution
+from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.energy import EnergyMeter

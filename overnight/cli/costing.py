@@ -12,7 +12,8 @@ from overnight.runs.costing import costs_record
 from overnight.runs.usage_files import usage_of_json, usage_of_predictions
 from overnight.spec.config_root import find_sweep
 from overnight.spec.model import ModelSpec
-from overnight.spec.prompt_sweep import PricingSpec, PromptSweepSpec
+from overnight.spec.pricing import PricingSpec
+from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 from overnight.store.files import write_json
 

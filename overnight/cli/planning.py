@@ -70,7 +70,7 @@ def print_plan(
         table.add_row(
             trial.fingerprint[:8],
             trial.model.name,
-            trial.prompt_set.name,
+            trial.label,
             ", ".join(map(repr, trial.temps)),
             repr(trial.top_p),
             str(trial.top_k),

@@ -19,7 +19,7 @@ from overnight.memory.facts import read_facts
 from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.spec.model import EngineKind, ModelSpec
-from overnight.spec.prompt_sweep import EngineSettings, Execution
+from overnight.spec.execution import EngineSettings, Execution
 
 ANSWER_TOKENS = 32
 _CONTEXT_TOKENS = 1024

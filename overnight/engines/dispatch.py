@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from overnight.engines.kept_tokens import kept_tokens
 from overnight.engines.protocol import Completion, Engine
 from overnight.errors import (
     BadResponse,
@@ -204,6 +205,7 @@ class _Dispatch:
             "at": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
             "sent": completion.sent if completion else None,
             "prompts": request.prompt_digests,
+            **({"tokens": kept_tokens(completion)} if request.tokens and completion else {}),
             "error": {"kind": type(error).__name__, "message": str(error)} if error else None,
         }
         return row | self._row_fields

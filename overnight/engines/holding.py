@@ -13,7 +13,7 @@ from overnight.engines.protocol import Engine
 from overnight.engines.state import EngineState
 from overnight.engines.transformers.client import TransformersEngine
 from overnight.spec.model import EngineKind, ModelSpec
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.telemetry.cores import physical_cores
 
 _LLAMA_CPP = "overnight.engines.llama_cpp_host"

@@ -15,7 +15,7 @@ from overnight.engines.openai.dialects import FACTS
 from overnight.engines.transformers.client import SAMPLERS
 from overnight.spec.engine_openai import OpenAISettings
 from overnight.spec.model import EngineKind, ModelSpec
-from overnight.spec.prompt_sweep import EngineSettings
+from overnight.spec.execution import EngineSettings
 from overnight.telemetry.environment import gpus
 
 # Raise it when rows get a field that answers from before do not have.

@@ -35,7 +35,7 @@ class LlamaCppEngine(LoopbackClient):
             "stop": list(request.stop),
             **NEUTRAL,
         }
-        with_logprobs = request.logprobs or request.alternatives > 0
+        with_logprobs = request.logprobs or request.wants_steps
         if with_logprobs:
             # One alternative a token: the server lists twenty where none is asked for.
             sent |= {"logprobs": True, "top_logprobs": max(1, request.alternatives)}
@@ -60,7 +60,7 @@ class LlamaCppEngine(LoopbackClient):
                 sent=sent,
                 prefill_s=_seconds(body, "prompt_ms"),
                 decode_s=_seconds(body, "predicted_ms"),
-                steps=read_steps(_tokens(choice)) if request.alternatives else None,
+                steps=read_steps(_tokens(choice)) if request.wants_steps else None,
                 counted_tokens=counted if request.alternatives else None,
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:

@@ -18,7 +18,7 @@ from overnight.memory.transformers_estimate import TransformersSettings, estimat
 from overnight.memory.weights import local_weights
 from overnight.planning.plan import Plan
 from overnight.spec.model import EngineKind, ModelSpec
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.telemetry.environment import machine_identity
 
 

@@ -10,7 +10,7 @@ from overnight.memory.free import FreeMemory, free_memory
 from overnight.planning.plan import ModelBlock
 from overnight.planning.waves import Claim, summed, waves
 from overnight.spec.model import EngineKind
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 
 # More models on one GPU wait for each other, and each has a process that wants cores for its tokens.
 AUTO_AT_MOST = 4

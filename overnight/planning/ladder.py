@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from overnight.spec.model import EngineKind, ModelSpec
-from overnight.spec.prompt_sweep import Concession, Execution
+from overnight.spec.execution import Concession, Execution
 
 _HALF = 2
 _ROUND_CONTEXT_TO = 256

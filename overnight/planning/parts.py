@@ -14,6 +14,11 @@ class Part:
     name: str
     items: tuple[Item, ...]
 
+    @property
+    def dataset(self) -> str | None:
+        """The dataset of all its items; None where there are none."""
+        return self.items[0].dataset if self.items else None
+
 
 def split_parts(
     items: Sequence[Item], *, parts_per_dataset: int, lines_per_part: int | None

@@ -8,13 +8,16 @@ from typing import Any
 from overnight.errors import UndefinedMetricError
 from overnight.planning.ladder import Ladder, Rung, ladder
 from overnight.planning.parts import Part, split_parts
-from overnight.planning.trials import Trial, expand_trials, experiment_fingerprint
-from overnight.prompting.messages import messages
+from overnight.planning.trial import Trial
+from overnight.planning.trials import expand_trials, experiment_fingerprint
 from overnight.records import Condition, Item, ItemType
 from overnight.spec.model import ModelSpec
-from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
+from overnight.spec.execution import Execution
+from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.sweep import SweepSpec
 from overnight.stats.power import required_pairs, smallest_detectable_difference_binary
 
+_BYTES_PER_KEPT_TOKEN = 50  # its text and its log-probability in the journal
 _BYTES_PER_ROW = 2500  # journal, prediction, score and request of one draw, beyond its prompt
 _ROUND_CONTEXT_TO = 256
 _BYTES_PER_TOKEN = 2  # of prompt text; English has about four
@@ -61,6 +64,14 @@ class Plan:
         """All items, part by part."""
         return tuple(item for part in self.parts for item in part.items)
 
+    def parts_of(self, trial: Trial) -> tuple[Part, ...]:
+        """Return the parts that a trial asks."""
+        return tuple(part for part in self.parts if trial.asks_of(part.dataset))
+
+    def items_of(self, trial: Trial) -> tuple[Item, ...]:
+        """Return the items that a trial asks, part by part."""
+        return tuple(item for part in self.parts_of(trial) for item in part.items)
+
     @property
     def n_requests(self) -> int:
         """Requests over all trials."""
@@ -72,7 +83,7 @@ class Plan:
         return sum(self.bytes_per_trial.values())
 
 
-def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
+def make_plan(spec: SweepSpec, items: Sequence[Item]) -> Plan:
     """Return the plan of a resolved sweep over its frozen items.
 
     Raises:
@@ -85,8 +96,11 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
         _block(model, [trial for trial in trials if trial.model.name == name], items, execution)
         for name, model in models.items()
     )
+    conditions = execution.conditions if isinstance(spec, PromptSweepSpec) else (Condition.CONTROL,)
+    asked = {trial.slug: [item for item in items if trial.asks_of(item.dataset)] for trial in trials}
     requests = {
-        trial.slug: len(items) * sum(trial.draws(arm.temperature) for arm in trial.arms(execution.conditions))
+        trial.slug: len(asked[trial.slug])
+        * sum(trial.draws(arm.temperature) for arm in trial.arms(conditions))
         for trial in trials
     }
     return Plan(
@@ -97,10 +111,10 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
             parts_per_dataset=execution.parts_per_dataset,
             lines_per_part=execution.lines_per_part,
         ),
-        conditions=execution.conditions,
+        conditions=conditions,
         requests_per_trial=requests,
         bytes_per_trial={
-            trial.slug: requests[trial.slug] * (_BYTES_PER_ROW + _longest_prompt_bytes([trial], items))
+            trial.slug: requests[trial.slug] * (_bytes_per_row(trial) + _longest_prompt_bytes([trial], items))
             for trial in trials
         },
     )
@@ -109,7 +123,7 @@ def make_plan(spec: PromptSweepSpec, items: Sequence[Item]) -> Plan:
 def restricted(plan: Plan, trial: Trial, is_wanted: Callable[[Item], bool]) -> Plan:
     """Return the plan of one trial over some of the items."""
     parts = tuple(Part(part.name, tuple(filter(is_wanted, part.items))) for part in plan.parts)
-    n_items = sum(len(part.items) for part in parts)
+    n_items = sum(len(part.items) for part in parts if trial.asks_of(part.dataset))
     n_draws = sum(trial.draws(arm.temperature) for arm in trial.arms(plan.conditions))
     return replace(plan, parts=parts, requests_per_trial={trial.slug: n_items * n_draws})
 
@@ -212,11 +226,23 @@ def _needed_tokens(model: ModelSpec, trials: Sequence[Trial], items: Sequence[It
 
 
 def _longest_prompt_bytes(trials: Sequence[Trial], items: Sequence[Item]) -> int:
-    system = max(
-        len(trial.prompt_set.text(condition).encode("utf-8", "replace"))
-        for trial in trials
-        for condition in Condition
+    return max((_prompt_bytes(trial, items) for trial in trials), default=0)
+
+
+def _prompt_bytes(trial: Trial, items: Sequence[Item]) -> int:
+    """Return the bytes of a trial's longest prompt; of the condition with the longest beginning."""
+    condition = max(Condition, key=lambda each: len(trial.beginning(each).encode("utf-8", "replace")))
+    return max(
+        (
+            sum(len(turn["content"].encode("utf-8", "replace")) for turn in trial.messages(item, condition))
+            for item in items
+            if trial.asks_of(item.dataset)
+        ),
+        default=0,
     )
-    return system + max(
-        len(message["content"].encode("utf-8", "replace")) for item in items for message in messages("", item)
-    )
+
+
+def _bytes_per_row(trial: Trial) -> int:
+    """Return what a draw takes on disk, beyond its prompt; at most, where its tokens are kept."""
+    tokens = max(trial.max_new_tokens.closed, trial.max_new_tokens.open) if trial.keeps_tokens else 0
+    return _BYTES_PER_ROW + tokens * _BYTES_PER_KEPT_TOKEN

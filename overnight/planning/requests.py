@@ -9,8 +9,8 @@ from typing import Any
 
 from overnight.ids import custom_id, digest, split_custom_id, text_digest
 from overnight.planning.parts import Part
-from overnight.planning.trials import Trial
-from overnight.prompting.messages import Message, messages
+from overnight.planning.trial import Trial
+from overnight.prompting.messages import Message
 from overnight.records import Arm, Condition, Item
 
 
@@ -28,10 +28,17 @@ class Request:
     seed: int
     stop: tuple[str, ...]
     logprobs: bool = False  # the answer comes with its mean log-probability
+    tokens: bool = False
+    """The answer comes with its tokens, each with its log-probability. No part of its identity: it is the same answer."""
     alternatives: int = 0
     """Above 0: an answer that is looked into. It comes with as many of the likeliest tokens of each step and with our
     count of the prompt, as far as the engine has them, and takes nothing from the prefix cache where the engine can
     be told so. No part of its identity: it asks for the same answer."""
+
+    @property
+    def wants_steps(self) -> bool:
+        """True where the answer comes token by token."""
+        return self.tokens or self.alternatives > 0
 
     @cached_property
     def prompt_digests(self) -> dict[str, str]:
@@ -56,7 +63,7 @@ class Request:
         return split_custom_id(self.custom_id)[4]
 
 
-_NO_IDENTITY = {"custom_id", "part", "alternatives"}
+_NO_IDENTITY = {"custom_id", "part", "tokens", "alternatives"}
 _IDENTITY = tuple(field.name for field in fields(Request) if field.name not in _NO_IDENTITY)
 
 
@@ -76,7 +83,7 @@ def part_requests(trial: Trial, part: Part, conditions: Iterable[Condition]) -> 
     The longest shared prefix first: all items of the longer system prompt, then those of the shorter one;
     within an arm, items with the same passage side by side; all draws of one prompt next to each other.
     """
-    for condition in sorted(conditions, key=lambda c: -len(trial.prompt_set.text(c))):
+    for condition in sorted(conditions, key=lambda c: -len(trial.beginning(c))):
         arms = trial.arms([condition])
         for item in sorted(part.items, key=_prefix_order):
             for arm in arms:
@@ -89,7 +96,7 @@ def request(trial: Trial, part: str, item: Item, arm: Arm, sample_index: int) ->
     return Request(
         custom_id=custom_id(item.key, arm.condition.value, arm.temperature, sample_index, item.type.value),
         part=part,
-        messages=tuple(messages(trial.prompt_set.text(arm.condition), item)),
+        messages=trial.messages(item, arm.condition),
         temperature=arm.temperature,
         top_p=trial.top_p,
         top_k=trial.top_k,
@@ -97,6 +104,7 @@ def request(trial: Trial, part: str, item: Item, arm: Arm, sample_index: int) ->
         seed=request_seed(trial.sampling.seed, item, sample_index),
         stop=trial.sampling.stop,
         logprobs=trial.sampling.logprobs,
+        tokens=trial.keeps_tokens,
     )
 
 
@@ -120,7 +128,8 @@ def as_row(request: Request, model: str) -> dict[str, Any]:
             "seed": request.seed,
             "stop": list(request.stop),
             "logprobs": request.logprobs,
-        },
+        }
+        | ({"tokens": True} if request.tokens else {}),
     }
 
 
@@ -138,6 +147,7 @@ def from_row(row: dict[str, Any], part: str) -> Request:
         seed=body["seed"],
         stop=tuple(body["stop"]),
         logprobs=body["logprobs"],
+        tokens=body.get("tokens", False),
     )
 
 

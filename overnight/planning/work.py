@@ -6,8 +6,7 @@ from itertools import pairwise
 
 from overnight.planning.parts import Part
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.planning.trials import Trial
-from overnight.prompting.messages import user_message
+from overnight.planning.trial import Trial
 from overnight.records import Arm, Condition, Item
 
 
@@ -34,7 +33,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """The user's turns of a part, which all arms share."""
+    """What the items of a part add to the beginning of a prompt; all arms share it."""
 
     n_items: int
     n_bytes: int
@@ -49,7 +48,7 @@ def plan_work(plan: Plan, *, sharing: Collection[str] = ()) -> dict[str, Work]:
         sharing: models whose answers are kept in the request cache: an arm that stands in an earlier trial of the
             block as well (the control arm of two prompt sets, mostly) costs nothing then.
     """
-    texts = [_text(part) for part in plan.parts]
+    texts: dict[object, list[_Text]] = {}  # the same turns are measured once
     work: dict[str, Work] = {}
     for block in plan.blocks:
         work |= _block_work(plan, block, texts, shares_answers=block.model.name in sharing)
@@ -69,7 +68,7 @@ def shared_bytes(first: bytes, second: bytes) -> int:
 
 
 def _block_work(
-    plan: Plan, block: ModelBlock, texts: Sequence[_Text], *, shares_answers: bool
+    plan: Plan, block: ModelBlock, texts: dict[object, list[_Text]], *, shares_answers: bool
 ) -> dict[str, Work]:
     work: dict[str, Work] = {}
     seen: set[object] = set()
@@ -77,7 +76,10 @@ def _block_work(
         arms = trial.arms(plan.conditions)
         own = [arm for arm in arms if not (shares_answers and _identity(trial, arm) in seen)]
         seen |= {_identity(trial, arm) for arm in own}
-        work[trial.slug] = _trial_work(plan, trial, own, texts, n_arms_draws=_draws(trial, arms))
+        if trial.turns not in texts:
+            texts[trial.turns] = [_text(trial, part) for part in plan.parts_of(trial)]
+        n_draws = _draws(trial, arms)
+        work[trial.slug] = _trial_work(plan, trial, own, texts[trial.turns], n_arms_draws=n_draws)
     return work
 
 
@@ -85,7 +87,8 @@ def _identity(trial: Trial, arm: Arm) -> object:
     """Return what makes two arms ask the same: everything that reaches the engine."""
     limits, sampling = trial.max_new_tokens, trial.sampling
     return (
-        trial.prompt_set.text(arm.condition),
+        trial.beginning(arm.condition),
+        trial.turns,
         arm.temperature,
         trial.top_p,
         trial.top_k,
@@ -97,19 +100,20 @@ def _identity(trial: Trial, arm: Arm) -> object:
 def _trial_work(
     plan: Plan, trial: Trial, arms: Sequence[Arm], texts: Sequence[_Text], n_arms_draws: int
 ) -> Work:
-    n_items = len(plan.items)
+    items = plan.items_of(trial)
+    n_items = len(items)
     draws = _draws(trial, arms)
-    limits = sum(trial.token_limit(item.type) for item in plan.items)
+    limits = sum(trial.token_limit(item.type) for item in items)
     n_bytes = sum(text.n_bytes for text in texts)
-    system = {c: len(trial.prompt_set.text(c).encode("utf-8", "replace")) for c in Condition}
+    begun = {c: len(trial.beginning(c).encode("utf-8", "replace")) for c in Condition}
     return Work(
         n_requests=draws * n_items,
         n_shared=(n_arms_draws - draws) * n_items,
         prompt_bytes=sum(
-            trial.draws(arm.temperature) * (n_bytes + system[arm.condition] * n_items) for arm in arms
+            trial.draws(arm.temperature) * (n_bytes + begun[arm.condition] * n_items) for arm in arms
         ),
         new_bytes=sum(
-            sum(system[condition] + text.n_new for text in texts)
+            sum(begun[condition] + text.n_new for text in texts)
             for condition in {arm.condition for arm in arms}
         ),
         limit_tokens=draws * limits,
@@ -120,9 +124,9 @@ def _draws(trial: Trial, arms: Sequence[Arm]) -> int:
     return sum(trial.draws(arm.temperature) for arm in arms)
 
 
-def _text(part: Part) -> _Text:
+def _text(trial: Trial, part: Part) -> _Text:
     ordered = sorted(part.items, key=_as_sent)
-    turns = [user_message(item).encode("utf-8", "replace") for item in ordered]
+    turns = [trial.turn(item).encode("utf-8", "replace") for item in ordered]
     n_bytes = sum(map(len, turns))
     return _Text(len(turns), n_bytes, n_bytes - sum(shared_bytes(a, b) for a, b in pairwise(turns)))
 

@@ -16,7 +16,7 @@ def build_requests(folder: RunFolder, plan: Plan, trial: Trial) -> int:
     """Write a trial's requests in the order in which they are sent; return how many there are."""
     n_requests = 0
     _remove_parts_of_another_slicing(folder, plan, trial)
-    for part in plan.parts:
+    for part in plan.parts_of(trial):
         with atomic_writer(_path(folder, trial, part.name)) as file:
             for request in part_requests(trial, part, plan.conditions):
                 file.write(json.dumps(as_row(request, trial.model.name), ensure_ascii=True) + "\n")
@@ -33,7 +33,7 @@ def built_requests(folder: RunFolder, plan: Plan, trial: Trial) -> Iterator[Requ
     Raises:
         StoreError: a part's file is missing or is not what was built.
     """
-    for part in plan.parts:
+    for part in plan.parts_of(trial):
         path = _path(folder, trial, part.name)
         try:
             with path.open(encoding="utf-8") as file:
@@ -52,7 +52,7 @@ def _path(folder: RunFolder, trial: Trial, part: str) -> Path:
 
 def _remove_parts_of_another_slicing(folder: RunFolder, plan: Plan, trial: Trial) -> None:
     """A run may go on with other parts; what the old ones held is all in the journal."""
-    wanted = {part.name for part in plan.parts}
+    wanted = {part.name for part in plan.parts_of(trial)}
     for path in folder.batch_inputs(trial.slug).glob("*.jsonl"):
         if path.stem not in wanted:
             path.unlink()

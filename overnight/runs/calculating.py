@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from overnight.runs.quiet import QUIET
 from overnight.spec.model import EngineKind
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.telemetry.cores import physical_cores
 
 _ON_OUR_PROCESSOR = (EngineKind.LLAMA_CPP, EngineKind.TRANSFORMERS, EngineKind.OLLAMA)

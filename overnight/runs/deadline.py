@@ -11,7 +11,7 @@ from overnight.planning.rounds import interleaved, last_call, next_time, next_tu
 from overnight.planning.trials import Trial
 from overnight.records import Item
 from overnight.runs.generating import Generated, count_draws, generate
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.store.journal import read_rows
 from overnight.store.manifest import TrialCounts, TrialState, read_manifest
 from overnight.store.run_folder import RunFolder
@@ -106,12 +106,12 @@ def what_deadline_cut(folder: RunFolder, plan: Plan) -> str | None:
     )
 
 
-def what_was_left(plan: Plan, tabled: Plan, counts: TrialCounts) -> str | None:
+def what_was_left(plan: Plan, trial: Trial, tabled: Plan, counts: TrialCounts) -> str | None:
     """Return what a deadline cut off, in a sentence; None where nothing was."""
     n_left = counts.expected - counts.done - counts.errors
     if not n_left:
         return None
     return (
-        f"the deadline came: {len(tabled.items)} of {len(plan.items)} items are complete in every arm, "
+        f"the deadline came: {len(tabled.items)} of {len(plan.items_of(trial))} items are complete in every arm, "
         f"{n_left} of {counts.expected} draws were left; `overnight resume` asks the rest"
     )

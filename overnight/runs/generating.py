@@ -15,7 +15,7 @@ from overnight.planning.requests import Request, part_requests
 from overnight.planning.trials import Trial
 from overnight.runs.building import built_requests
 from overnight.runs.reusing import KeepingJournal, open_cache, reuse, row_fields
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.store.files import write_json
 from overnight.store.journal import Row, finished_ids, is_done, read_rows
 from overnight.store.manifest import TrialCounts
@@ -137,7 +137,7 @@ def write_part_states(folder: RunFolder, plan: Plan, trial: Trial) -> None:
     """Write how far each part of a trial is, by its journal."""
     done = finished_ids(folder.trial(trial.slug).journal)
     failed = {row["custom_id"] for row in read_rows(folder.trial(trial.slug).journal)} - done
-    for part in plan.parts:
+    for part in plan.parts_of(trial):
         names = [request.custom_id for request in part_requests(trial, part, plan.conditions)]
         n_done, n_errors = len(done.intersection(names)), len(failed.intersection(names))
         complete = "completed_with_errors" if n_errors else "completed"
@@ -158,7 +158,8 @@ def _requests(folder: RunFolder, plan: Plan, trial: Trial, parts: Sequence[Part]
         yield from built_requests(folder, plan, trial)
         return
     for part in parts:
-        yield from part_requests(trial, part, plan.conditions)
+        if trial.asks_of(part.dataset):
+            yield from part_requests(trial, part, plan.conditions)
 
 
 class _Progress:

@@ -69,7 +69,7 @@ def write_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> int:
 
 def planned_draws(plan: Plan, trial: Trial) -> Iterator[tuple[str, Item, Arm, int]]:
     """Yield custom id, item, arm and sample index of every draw of a trial, in the order of its tables."""
-    for item in plan.items:
+    for item in plan.items_of(trial):
         for arm in trial.arms(plan.conditions):
             for index in range(trial.draws(arm.temperature)):
                 name = custom_id(item.key, arm.condition.value, arm.temperature, index, item.type.value)

@@ -18,7 +18,7 @@ from overnight.memory.peaks import note_peak
 from overnight.memory.processes import MeasuredPeak, MemoryWatch
 from overnight.planning.ladder import Rung
 from overnight.planning.plan import ModelBlock
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.store.journal import Row, read_rows
 from overnight.store.manifest import PeakMemory, RunManifest, update_manifest
 from overnight.store.run_folder import RunFolder

@@ -12,7 +12,8 @@ from overnight.spec.config_root import ConfigRoot
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_set import PromptSet
-from overnight.spec.prompt_sweep import EngineSettings, PromptSweepSpec
+from overnight.spec.execution import EngineSettings
+from overnight.spec.prompt_sweep import PromptSweepSpec
 
 A = TypeVar("A")
 B = TypeVar("B")

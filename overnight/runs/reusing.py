@@ -10,7 +10,7 @@ from overnight.engines.identity import answer_identity
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.requests import Request, part_requests
 from overnight.planning.trials import Trial
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.store.journal import Journal, Row, finished_ids
 from overnight.store.request_cache import RequestCache
 from overnight.store.run_folder import RunFolder
@@ -87,7 +87,7 @@ def reuse_in_block(folder: RunFolder, plan: Plan, block: ModelBlock, execution: 
             continue
         todo = (
             request
-            for part in plan.parts
+            for part in plan.parts_of(trial)
             for request in part_requests(trial, part, plan.conditions)
             if request.custom_id not in done
         )

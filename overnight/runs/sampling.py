@@ -16,7 +16,7 @@ from overnight.planning.plan import ModelBlock
 from overnight.planning.trials import Trial
 from overnight.runs.machine_record import add_window, describe_run, describe_trial
 from overnight.spec.model import EngineKind
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.sampler import Sampler
 from overnight.telemetry.sensors import MachineSensors

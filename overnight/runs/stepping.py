@@ -11,7 +11,7 @@ from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trials import Trial
 from overnight.runs.trials import needs_engine
 from overnight.spec.model import EngineKind
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.store.journal import read_rows
 from overnight.store.manifest import RunManifest, read_manifest, update_manifest
 from overnight.store.run_folder import RunFolder

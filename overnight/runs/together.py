@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.store.manifest import RunManifest, read_manifest, update_manifest
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.cores import physical_cores

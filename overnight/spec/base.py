@@ -1,9 +1,9 @@
 """The rules that every specification keeps: frozen, no unknown keys, names that can be folders."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 # A name becomes part of a path, so it can hold nothing that leads out of a folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
@@ -16,6 +16,7 @@ def _clock_time(text: str) -> str:
 
 
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -25,3 +26,12 @@ class Spec(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False
     )
+
+
+def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return values of a list, or say that one stands twice."""
+    if len(set(values)) < len(values):
+        raise ValueError(f"a value stands twice in {list(values)!r}; take one out")
+    return values
+
+

@@ -45,3 +45,28 @@ class Rates(NamedTuple):
         prompt = prompt_tokens / 1_000_000 * self.input_per_million
         completion = completion_tokens / 1_000_000 * self.output_per_million
         return (prompt + completion) * self.batch_discount
+
+
+class PricingSpec(Spec):
+    """Prices of the same tokens at a hosted service, for comparison only; and the tariff of this machine."""
+
+    input_per_million: Price = Field(default=0.15, description="USD, of a model that the table does not have")
+    output_per_million: Price = Field(
+        default=0.60, description="USD, of a model that the table does not have"
+    )
+    batch_discount: Discount = Field(default=1.0, description="multiplier of both prices; 0.5 halves them")
+    provider: Name | None = Field(default=None, description="whose prices these are")
+    table: dict[str, HostedPrice] = Field(default={}, description="prices by the name of the model")
+    local: LocalTariff = LocalTariff()
+
+    def rates(self, model: str | None) -> Rates:
+        """Return what a model's tokens cost: its row of the table, or the two prices for all others."""
+        row = self.table.get(model) if model is not None else None
+        if row is None:
+            return Rates(
+                self.input_per_million, self.output_per_million, self.batch_discount, is_from_table=False
+            )
+        discount = self.batch_discount if row.batch_discount is None else row.batch_discount
+        return Rates(row.input_per_mtok, row.output_per_mtok, discount, is_from_table=True)
+
+

@@ -74,7 +74,7 @@ def transformers(weights: Path, folder: Path) -> Iterator[Subject]:
     from overnight.engines.holding import connect, hold
     from overnight.engines.sources import fetch
     from overnight.spec.model import ModelSpec
-    from overnight.spec.prompt_sweep import Execution
+    from overnight.spec.execution import Execution
 
     model = ModelSpec(
         name="smollm2",
@@ -125,7 +125,7 @@ def openai_compatible(weights: Path, folder: Path) -> Iterator[Subject]:
 def ollama(weights: Path, folder: Path) -> Iterator[Subject]:
     from overnight.engines.holding import connect, hold
     from overnight.spec.model import ModelSpec
-    from overnight.spec.prompt_sweep import Execution
+    from overnight.spec.execution import Execution
     from tests.engines.ollama_models import Models, Tag
     from tests.engines.ollama_server import OllamaServer
 

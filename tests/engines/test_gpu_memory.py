@@ -17,7 +17,7 @@ from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.spec.config_root import ConfigRoot, shipped_config
 from overnight.spec.model import ModelSpec
-from overnight.spec.prompt_sweep import EngineSettings, Execution
+from overnight.spec.execution import EngineSettings, Execution
 
 pytestmark = pytest.mark.gpu
 

@@ -7,7 +7,7 @@ from overnight.memory.bench import bench_memory
 from overnight.memory.fitting import estimate_model
 from overnight.memory.free import free_memory
 from overnight.memory.peaks import read_peaks
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.telemetry.environment import machine_identity
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from overnight.ids import trial_slug
-from overnight.spec.prompt_sweep import PricingSpec
+from overnight.spec.pricing import PricingSpec
 
 
 def test_item_7_the_price_of_a_run() -> None:

@@ -32,7 +32,7 @@ from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.spec.engine_ollama import OllamaSettings
 from overnight.spec.model import EngineKind
-from overnight.spec.prompt_sweep import EngineSettings, Execution
+from overnight.spec.execution import EngineSettings, Execution
 
 NEW = ServerVersion(0, 34, 2)
 

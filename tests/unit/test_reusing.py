@@ -29,7 +29,8 @@ from overnight.runs.reusing import reuse_in_block
 from overnight.runs.scoring import write_scores
 from overnight.runs.trials import needs_engine, note_generated
 from overnight.spec.model import EngineKind, ModelSpec
-from overnight.spec.prompt_sweep import EngineSettings, PromptSweepSpec, ScoringSpec, UnsupportedSpec
+from overnight.spec.execution import EngineSettings
+from overnight.spec.prompt_sweep import PromptSweepSpec, ScoringSpec, UnsupportedSpec
 from overnight.store import segments as store_segments
 from overnight.store.journal import read_rows
 from overnight.store.manifest import RunManifest, TrialRecord, read_manifest, write_manifest

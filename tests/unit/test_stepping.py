@@ -10,7 +10,8 @@ from overnight.runs.opening import create_run, load_plan
 from overnight.runs.resolving import resolve
 from overnight.runs.stepping import begin_on_rung, note_step, on_its_rung
 from overnight.spec.config_root import ConfigRoot
-from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
+from overnight.spec.execution import Execution
+from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 from overnight.spec.run_options import RunOptions
 from overnight.store.journal import Journal, finished_ids, read_rows

@@ -18,7 +18,8 @@ from overnight.runs.costing import write_costs
 from overnight.runs.parsing import write_predictions
 from overnight.runs.scoring import write_scores
 from overnight.runs.tables import PREDICTION_COLUMNS, SCORE_COLUMNS, read_predictions, read_scores
-from overnight.spec.prompt_sweep import PricingSpec, PromptSweepSpec, ScoringSpec, UnsupportedSpec
+from overnight.spec.pricing import PricingSpec
+from overnight.spec.prompt_sweep import PromptSweepSpec, ScoringSpec, UnsupportedSpec
 from overnight.store.files import read_json
 from overnight.store.journal import Journal, read_rows
 from overnight.store.run_folder import TrialFolder

@@ -17,7 +17,8 @@ from overnight.runs.stepping import note_step
 from overnight.runs.together import models_beside, note_together, sharing_cores
 from overnight.runs.trials import begin_trial, note_interrupted
 from overnight.spec.config_root import ConfigRoot
-from overnight.spec.prompt_sweep import EngineSettings, Execution, PromptSweepSpec
+from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 from overnight.spec.run_options import RunOptions
 from overnight.store.manifest import Energy, TrialState, read_manifest

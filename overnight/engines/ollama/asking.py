@@ -11,7 +11,7 @@ from overnight.engines.protocol import Completion, Step
 from overnight.errors import BadResponse, ContextOverflow
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
-from overnight.spec.prompt_sweep import EngineSettings
+from overnight.spec.execution import EngineSettings
 
 # The distribution is the one that was asked for: whatever Ollama or the Modelfile of a tag would do to it is off.
 NEUTRAL = {
@@ -92,7 +92,7 @@ def chat_body(
     }
     if is_thinking:
         body["think"] = False
-    if (request.logprobs or request.alternatives) and version.has_logprobs:
+    if (request.logprobs or request.wants_steps) and version.has_logprobs:
         body["logprobs"] = True
     if request.alternatives and version.has_logprobs:
         body["top_logprobs"] = request.alternatives
@@ -153,7 +153,7 @@ def completion(
         sent={name: value for name, value in sent.items() if name != "messages"},
         prefill_s=_seconds(answer.prompt_eval_duration),
         decode_s=_seconds(answer.eval_duration),
-        steps=_steps(answer) if request.alternatives and answer.logprobs else None,
+        steps=_steps(answer) if request.wants_steps and answer.logprobs else None,
     )
 
 

@@ -25,7 +25,7 @@ from overnight.engines.protocol import Completion
 from overnight.engines.state import EngineState, read_state
 from overnight.errors import BadResponse, EngineCrashed, EngineUnavailable, RateLimited
 from overnight.planning.requests import Request
-from overnight.spec.prompt_sweep import EngineSettings
+from overnight.spec.execution import EngineSettings
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2

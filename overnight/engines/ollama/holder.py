@@ -35,7 +35,7 @@ from overnight.errors import (
     OutOfMemory,
 )
 from overnight.spec.model import ModelSpec
-from overnight.spec.prompt_sweep import EngineSettings
+from overnight.spec.execution import EngineSettings
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2

@@ -8,7 +8,7 @@ from ollama import ProcessResponse
 from overnight.engines.ollama.server import is_here
 from overnight.engines.placement import Placement, layers_asked, require_whole
 from overnight.errors import GpuUnusable
-from overnight.spec.prompt_sweep import EngineSettings
+from overnight.spec.execution import EngineSettings
 from overnight.telemetry.environment import gpus
 
 

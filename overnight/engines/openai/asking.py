@@ -20,7 +20,7 @@ def sampling_fields(facts: Facts, request: Request, *, with_logprobs: bool) -> d
         fields["top_k"] = min(request.top_k, highest) or facts.no_top_k
     if request.stop:
         fields["stop"] = list(request.stop)
-    if with_logprobs and (request.logprobs or request.alternatives) and facts.gives_logprobs:
+    if with_logprobs and (request.logprobs or request.wants_steps) and facts.gives_logprobs:
         fields["logprobs"] = True
         n_alternatives = request.alternatives or facts.top_logprobs
         if n_alternatives is not None:

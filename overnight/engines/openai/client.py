@@ -98,7 +98,7 @@ class OpenAIEngine:
             with_logprobs=with_logprobs,
             latency_s=latency_s,
             sent=sent,
-            with_steps=with_logprobs and sent.get("top_logprobs") == request.alternatives,
+            with_steps=with_logprobs and (request.tokens or sent.get("top_logprobs") == request.alternatives),
         )
         if request.alternatives:
             return replace(completion, counted_tokens=counted)

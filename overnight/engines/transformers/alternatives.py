@@ -36,13 +36,14 @@ def shown_steps(
     Args:
         ids: of the answer.
         logprobs: of the ids.
-        ranked: of each step.
+        ranked: of each step; empty where nobody asked for the likeliest.
         decode: ids to text.
         eos_ids: tokens that end an answer.
     """
     steps = []
     written = ""
-    for place, (token, logprob, found) in enumerate(zip(ids, logprobs, ranked, strict=True)):
+    every = ranked or [Ranked((), ())] * len(ids)
+    for place, (token, logprob, found) in enumerate(zip(ids, logprobs, every, strict=True)):
         before = list(ids[:place])
         text = decode(before)
         written = text if _is_whole(text) else written

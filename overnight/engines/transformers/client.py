@@ -31,10 +31,12 @@ class TransformersEngine(LoopbackClient):
             "max_new_tokens": request.max_new_tokens,
             "seed": request.seed,
             "stop": list(request.stop),
-            "logprobs": request.logprobs or request.alternatives > 0,
+            "logprobs": request.logprobs or request.wants_steps,
         }
         if request.alternatives:
             sent["alternatives"] = request.alternatives
+        if request.tokens:
+            sent["steps"] = True
         started = time.perf_counter()
         body = await self.post("/complete", {"messages": list(request.messages), **sent})
         latency_s = time.perf_counter() - started
@@ -51,7 +53,7 @@ class TransformersEngine(LoopbackClient):
                 sent=sent | {"samplers": SAMPLERS, "template": body["template"]},
                 prefill_s=body["prefill_s"],
                 decode_s=body["decode_s"],
-                steps=read_steps(body["steps"]) if request.alternatives else None,
+                steps=read_steps(body["steps"]) if request.wants_steps else None,
                 counted_tokens=counted if request.alternatives else None,
             )
         except (KeyError, TypeError, ValueError) as error:

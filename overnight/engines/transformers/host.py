@@ -3,7 +3,7 @@
 Started by ``EngineHost`` as ``python -m overnight.engines.transformers.host``. The first line of standard input is
 the settings as JSON; one line on standard output says that it serves; the end of standard input ends it.
 
-    POST /complete  messages, temperature, top_p, top_k, max_new_tokens, seed, stop, logprobs, alternatives
+    POST /complete  messages, temperature, top_p, top_k, max_new_tokens, seed, stop, logprobs, alternatives, steps
                     -> the answer
     POST /count     messages -> tokens of the prompt
     GET  /health    what is held, how, and what was computed
@@ -170,7 +170,7 @@ class HeldModel:
             waiting.is_wanted = False
         steps = (
             shown_steps(answer.ids, answer.token_logprobs, answer.ranked, self._decode, self._eos_ids)
-            if job.alternatives
+            if job.alternatives or body.get("steps")
             else None
         )
         return {

@@ -8,7 +8,8 @@ from overnight.ids import temperature_label
 from overnight.planning.plan import Plan
 from overnight.planning.trials import Trial
 from overnight.runs.score_arrays import BoolArray, ScoreTable
-from overnight.spec.prompt_sweep import PricingSpec, StatisticsSpec
+from overnight.spec.pricing import PricingSpec
+from overnight.spec.prompt_sweep import StatisticsSpec
 from overnight.stats.pairs import FloatArray
 from overnight.store.run_folder import TrialFolder
 

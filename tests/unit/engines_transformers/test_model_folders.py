@@ -15,7 +15,7 @@ from overnight.engines.transformers.client import TransformersEngine
 from overnight.errors import EngineCrashed, ModelNotFound, StoreError, UsageError
 from overnight.planning.trials import expand_trials
 from overnight.spec.model import ModelSpec
-from overnight.spec.prompt_sweep import EngineSettings, Execution
+from overnight.spec.execution import EngineSettings, Execution
 
 FIELDS = {
     "name": "tiny",

@@ -16,7 +16,8 @@ from overnight.records import Condition, Item, ItemType
 from overnight.runs.comparing import compare_trial, write_significance
 from overnight.runs.costing import write_costs
 from overnight.runs.tables import PREDICTION_COLUMNS, SCORE_COLUMNS
-from overnight.spec.prompt_sweep import PricingSpec, StatisticsSpec
+from overnight.spec.pricing import PricingSpec
+from overnight.spec.prompt_sweep import StatisticsSpec
 from overnight.store.files import atomic_writer, write_json, write_text
 from overnight.store.manifest import (
     BlockRecord,

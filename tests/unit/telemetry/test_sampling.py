@@ -16,7 +16,8 @@ from overnight.runs.opening import create_run
 from overnight.runs.resolving import resolve
 from overnight.runs.sampling import Watch, engine_pid, sampled, watched
 from overnight.spec.config_root import ConfigRoot
-from overnight.spec.prompt_sweep import Execution, PromptSweepSpec
+from overnight.spec.execution import Execution
+from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 from overnight.spec.run_options import RunOptions
 from overnight.spec.telemetry import TelemetrySettings

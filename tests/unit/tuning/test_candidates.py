@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from overnight.errors import UsageError
 from overnight.spec.model import EngineKind
-from overnight.spec.prompt_sweep import Execution
+from overnight.spec.execution import Execution
 from overnight.tuning.candidates import Candidate, Cores, candidates
 
 FOUR = Cores(physical=4, logical=8)

@@ -1,0 +1,65 @@
+"""The tokens of an answer as a journal row keeps them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from overnight.engines.protocol import Completion, Token
+
+
+def kept_tokens(completion: Completion) -> list[dict[str, Any]] | None:
+    """Return the tokens of an answer, for a JSON line; None where the engine did not show them.
+
+    A piece that is not valid UTF-8 alone stands in hexadecimal digits.
+    """
+    if completion.steps is None:
+        return None
+    return [_kept(token) for token in with_parts_of_characters([step.taken for step in completion.steps])]
+
+
+def read_tokens(kept: Sequence[Mapping[str, Any]]) -> tuple[Token, ...]:
+    """Return the tokens that a row keeps.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has another shape.
+    """
+    return tuple(
+        Token(
+            piece=bytes.fromhex(token["hex"]) if "hex" in token else token["text"].encode(),
+            logprob=float(token["logprob"]),
+            ends=token.get("ends", False),
+        )
+        for token in kept
+    )
+
+
+def with_parts_of_characters(tokens: Sequence[Token]) -> list[Token]:
+    """Return tokens of which each has a part of the character that it helped to write.
+
+    Engines give a character that takes several tokens to the last of them, and nothing to those before, which would
+    then seem to have written nothing. Each of these gets one byte: how many it had is not known, and it is the same
+    character whatever they were.
+    """
+    found: list[Token] = []
+    silent: list[Token] = []
+    for token in tokens:
+        if not token.piece and not token.ends:
+            silent.append(token)
+            continue
+        n_silent = len(silent)
+        if silent and len(token.piece[:1].decode("utf-8", "ignore")) == 0 and len(token.piece) > n_silent:
+            silent = [
+                Token(piece=token.piece[place : place + 1], logprob=each.logprob)
+                for place, each in enumerate(silent)
+            ]
+            token = Token(piece=token.piece[n_silent:], logprob=token.logprob, ends=token.ends)  # noqa: PLW2901
+        found += [*silent, token]
+        silent = []
+    return found + silent
+
+
+def _kept(token: Token) -> dict[str, Any]:
+    try:
+        shown: dict[str, Any] = {"text": token.piece.decode()}
+    except UnicodeDecodeError:
+        shown = {"hex": token.piece.hex()}
+    return shown | {"logprob": token.logprob} | ({"ends": True} if token.ends else {})

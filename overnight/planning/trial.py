@@ -1,0 +1,77 @@
+"""A trial: one cell of a grid, one folder. What it asks is its experiment's business, how it is asked the engine room's."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from overnight.prompting.messages import Message
+from overnight.records import Arm, Condition, Item, ItemType
+from overnight.spec.model import ModelSpec
+from overnight.spec.sampling import MaxNewTokens, SamplingSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial(ABC):
+    """One cell of the grid; its arms are the conditions of its experiment at each temperature."""
+
+    model: ModelSpec
+    temps: tuple[float, ...]
+    top_p: float
+    top_k: int
+    max_new_tokens: MaxNewTokens
+    sampling: SamplingSpec
+    fingerprint: str
+
+    @property
+    @abstractmethod
+    def slug(self) -> str:
+        """The trial's folder."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What it asks, in a word, for a table that names the model beside it."""
+
+    @abstractmethod
+    def requested(self) -> dict[str, Any]:
+        """Return what was asked for, for the manifest and the report."""
+
+    @abstractmethod
+    def beginning(self, condition: Condition) -> str:
+        """Return what all prompts of a condition begin with, whatever the item."""
+
+    @abstractmethod
+    def turn(self, item: Item) -> str:
+        """Return what the prompt of an item has behind the beginning."""
+
+    @property
+    @abstractmethod
+    def turns(self) -> object:
+        """What is equal where two trials add the same for every item; hashable."""
+
+    @abstractmethod
+    def messages(self, item: Item, condition: Condition) -> tuple[Message, ...]:
+        """Return the prompt of an item."""
+
+    def asks_of(self, dataset: str | None) -> bool:
+        """True where the items of a dataset are asked."""
+        return True
+
+    @property
+    def keeps_tokens(self) -> bool:
+        """True where every token of an answer is kept with its log-probability."""
+        return False
+
+    def arms(self, conditions: Iterable[Condition]) -> tuple[Arm, ...]:
+        """Return the arms of some conditions: condition by condition, temperature by temperature."""
+        return tuple(Arm(condition=c, temperature=t) for c, t in product(conditions, self.temps))
+
+    def draws(self, temperature: float) -> int:
+        """Return how often an item is asked: draws at temperature 0 would all be the same."""
+        return self.sampling.samples_per_item if temperature > 0 else 1
+
+    def token_limit(self, item_type: ItemType) -> int:
+        """Return the longest completion of an item, in tokens."""
+        return self.max_new_tokens.closed if item_type is ItemType.CLOSED else self.max_new_tokens.open

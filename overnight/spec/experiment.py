@@ -1,0 +1,27 @@
+"""What every experiment has: questions to ask, a seed, and the choice to rehearse."""
+
+from typing import Self
+
+from pydantic import Field, NonNegativeInt, model_validator
+
+from overnight.spec.base import Name, Spec
+from overnight.spec.dataset import DatasetSpec
+from overnight.spec.sampling import Seeded
+
+
+class Experiment(Spec):
+    """What the experiments have in common; a kind of experiment adds what it asks."""
+
+    datasets: tuple[Name | DatasetSpec, ...] = Field(min_length=1)
+    limit_items: NonNegativeInt | None = Field(
+        default=None, description="a seeded sample of this many items over all datasets; null is all of them"
+    )
+    sampling: Seeded = Seeded()
+    dry_run: bool = Field(default=False, description="rehearse with synthetic answers; no model is loaded")
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        names = [dataset if isinstance(dataset, str) else dataset.name for dataset in self.datasets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"experiment.datasets names a dataset twice: {names!r}; take one out")
+        return self

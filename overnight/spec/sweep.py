@@ -1,0 +1,29 @@
+"""A sweep of any kind, told apart by its ``kind``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from overnight.errors import UsageError
+from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.reading import validate
+from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
+
+SweepSpec = PromptSweepSpec | UncertaintySweepSpec
+
+KINDS: Final[dict[str, type[PromptSweepSpec] | type[UncertaintySweepSpec]]] = {
+    "prompt-sweep": PromptSweepSpec,
+    "uncertainty-sweep": UncertaintySweepSpec,
+}
+
+
+def validate_sweep(value: Mapping[str, Any], path: Path) -> SweepSpec:
+    """Return the sweep that a mapping holds; without a kind it is a prompt sweep.
+
+    Raises:
+        UsageError: its kind is not known, or a key or a value is wrong.
+    """
+    kind = value.get("kind", "prompt-sweep")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UsageError(f"{path}: kind: found {kind!r}, wanted one of {', '.join(KINDS)}")
+    return validate(KINDS[kind], dict(value), path)

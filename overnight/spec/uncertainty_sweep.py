@@ -1,0 +1,88 @@
+"""The uncertainty sweep: does the likelihood of an answer predict that it is right, by model and dataset?"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+
+from overnight.spec.base import Name, Probability, Spec, no_repeats
+from overnight.spec.dataset import DatasetSpec
+from overnight.spec.execution import Execution
+from overnight.spec.experiment import Experiment
+from overnight.spec.model import ModelSpec
+from overnight.spec.sampling import Seeded, TopK, TopP
+
+Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(no_repeats)]
+
+
+class BriefStyle(StrEnum):
+    """How the model is told to answer."""
+
+    NONE = "none"  # not at all
+    DEFAULT = "default"  # in a sentence
+    CHAT = "chat"
+    SENTENCE = "sentence"
+    DETAILED = "detailed"
+    SHORT = "short"  # in a few words
+    MANUAL = "manual"  # by three worked examples
+
+
+class Asking(Spec):
+    """How a question is put."""
+
+    style: BriefStyle = BriefStyle.SHORT
+    repeat_brief: bool = Field(default=True, description="say it before every question, the shots' too")
+    with_context: bool = Field(default=True, description="give the passage, where an item has one")
+    shots: NonNegativeInt = Field(default=5, le=64, description="answered questions before the one that is asked")
+    shot_seed: NonNegativeInt = Field(default=10, lt=2**31)
+    shots_from: dict[Name, Name | DatasetSpec] = Field(
+        default={},
+        description="the dataset that the shots of a dataset come from; else those of its items that are not asked",
+    )
+
+
+class UncertaintySampling(Seeded):
+    """The answers beside the greedy one, for the measures that need them."""
+
+    samples_per_item: NonNegativeInt = Field(default=0, le=1000, description="0: the greedy answer alone")
+    temperature: float = Field(default=0.5, gt=0, le=5)
+    top_p: TopP = 1.0
+    top_k: TopK = Field(default=0, description="0 means no limit")
+
+
+class UncertaintyStatistics(Spec):
+    """Settings of the analysis."""
+
+    seed: NonNegativeInt = 1337
+    resamples: PositiveInt = Field(default=2000, description="of the bootstrap")
+    confidence: Probability = 0.95
+    fewest_of_a_class: PositiveInt = Field(default=5, description="right answers, and wrong ones, of a cell")
+    largest_missing_share: float = Field(default=0.1, ge=0, le=1)
+    largest_tie_share: float = Field(default=0.5, ge=0, le=1)
+
+
+class UncertaintyExperiment(Experiment):
+    """Everything that makes two runs the same experiment."""
+
+    models: tuple[Name | ModelSpec, ...] = Field(min_length=1)
+    items_per_dataset: NonNegativeInt | None = Field(
+        default=None, description="a seeded sample of this many of each dataset; null: as the dataset says"
+    )
+    asking: Asking = Asking()
+    max_new_tokens: PositiveInt = 150
+    sampling: UncertaintySampling = UncertaintySampling()
+    measures: Names | None = Field(default=None, description="null: all that what is there allows")
+    labels: Names = ("em", "f1", "rouge_l")
+    main_label: Name = Field(default="f1", description="the one that figures show")
+    main_measure: Name = Field(default="g_nll", description="the one that figures show")
+    statistics: UncertaintyStatistics = UncertaintyStatistics()
+
+
+class UncertaintySweepSpec(Spec):
+    """A whole uncertainty sweep: one YAML file."""
+
+    kind: Literal["uncertainty-sweep"] = "uncertainty-sweep"
+    name: Name
+    description: str = ""
+    experiment: UncertaintyExperiment
+    execution: Execution = Execution()
