@@ -15,8 +15,8 @@ from overnight.runs.ending import fail_trials, stop_trials
 from overnight.runs.generating import count_draws
 from overnight.runs.reusing import reuse_in_block
 from overnight.runs.stepping import on_its_rung
-from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.run_options import RunOptions
+from overnight.spec.sweep import SweepSpec
 from overnight.store.run_folder import RunFolder
 from tasks.ladder import n_rungs_below
 from tasks.trials import ask_in_rounds
@@ -25,7 +25,7 @@ _SHORTEST_TURN = timedelta(seconds=30)  # loading a model again for less is not 
 
 
 def trials_until(
-    last_call: datetime, folder: RunFolder, spec: PromptSweepSpec, plan: Plan, run: RunOptions
+    last_call: datetime, folder: RunFolder, spec: SweepSpec, plan: Plan, run: RunOptions
 ) -> dict[str, State]:
     """Ask until the last call, then make the tables of every trial; return their states.
 
@@ -59,7 +59,7 @@ def trials_until(
 
 def _ask(
     folder: RunFolder,
-    spec: PromptSweepSpec,
+    spec: SweepSpec,
     plan: Plan,
     block: ModelBlock,
     until: datetime,

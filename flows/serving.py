@@ -17,8 +17,8 @@ from overnight.runs.ending import end_block
 from overnight.runs.peaks_of_run import peaks_noted
 from overnight.runs.sampling import sampled
 from overnight.runs.stepping import fit_on_rung, note_step, on_its_rung
-from overnight.spec.model import EngineKind
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind
 from overnight.store.run_folder import RunFolder
 from tasks.ladder import is_out_of_memory, load_model, on_ladder
 from tasks.preparation import fetch_weights

@@ -17,15 +17,13 @@ from overnight.runs.stepping import on_its_rung
 from overnight.runs.together import note_together, sharing_cores
 from overnight.runs.trials import needs_engine
 from overnight.spec.model import EngineKind
-from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.run_options import RunOptions
+from overnight.spec.sweep import SweepSpec
 from overnight.store.run_folder import RunFolder
 from tasks.waves import side_by_side
 
 
-def trials_in_waves(
-    folder: RunFolder, spec: PromptSweepSpec, plan: Plan, run: RunOptions
-) -> dict[str, State]:
+def trials_in_waves(folder: RunFolder, spec: SweepSpec, plan: Plan, run: RunOptions) -> dict[str, State]:
     """Run every trial to its end, wave by wave of models; return their states.
 
     Raises:
@@ -42,9 +40,7 @@ def trials_in_waves(
     return states
 
 
-def _wave(
-    folder: RunFolder, spec: PromptSweepSpec, plan: Plan, wave: Wave, run: RunOptions
-) -> dict[str, State]:
+def _wave(folder: RunFolder, spec: SweepSpec, plan: Plan, wave: Wave, run: RunOptions) -> dict[str, State]:
     """Run the blocks of a wave at the same time; return the states of their trials. Their memory is back then."""
     if len(wave.blocks) == 1:
         return _block(folder, spec, plan, wave.blocks[0], run)
@@ -63,7 +59,7 @@ def _wave(
 
 def _block(
     folder: RunFolder,
-    spec: PromptSweepSpec,
+    spec: SweepSpec,
     plan: Plan,
     block: ModelBlock,
     run: RunOptions,

@@ -9,15 +9,15 @@ from prefect.states import Completed
 
 from overnight.datasets.freezing import prepare_items
 from overnight.engines.sources import fetch
+from overnight.spec.experiment import Experiment
 from overnight.spec.model import ModelSpec
-from overnight.spec.prompt_sweep import PromptSweepExperiment
 
 # NO_CACHE throughout: Prefect's cache knows nothing of files that have gone or changed; the content store does,
 # and says `Cached` as the state's name, so that the UI shows it.
 
 
 @task(name="prepare-items", cache_policy=NO_CACHE, persist_result=False)
-def prepare(experiment: PromptSweepExperiment, frozen: Path | None) -> "State[Path]":
+def prepare(experiment: Experiment, frozen: Path | None) -> "State[Path]":
     """Freeze the items of an experiment, or find them frozen: in the run that goes on, or in the cache."""
     if frozen is not None:
         return Completed(name="Cached", message=f"items found in {frozen}", data=frozen)

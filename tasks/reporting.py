@@ -11,18 +11,19 @@ from overnight.runs.analysing import analyse_trial
 from overnight.runs.calculating import calculating
 from overnight.runs.comparing import compare_trial, write_significance
 from overnight.runs.deadline import answered
-from overnight.runs.opening import load_plan, load_spec
-from overnight.spec.prompt_sweep import StatisticsSpec
+from overnight.runs.opening import load_plan, load_prompt_sweep, load_spec
 from overnight.store.run_folder import RunFolder
 
 _ARTIFACT_LIMIT = 200_000  # characters; what is larger stays on disk and slows no database
 
 
 @task(name="compare-arms", cache_policy=NO_CACHE, persist_result=False)
-def compare_arms(run_dir: Path, slugs: list[str], settings: StatisticsSpec) -> None:
+def compare_arms(run_dir: Path, slugs: list[str]) -> None:
     """Compare control and treatment in every trial and adjust over the whole run."""
     folder = RunFolder(run_dir)
-    with calculating(load_spec(folder).execution):
+    spec = load_prompt_sweep(folder)
+    settings = spec.experiment.statistics
+    with calculating(spec.execution):
         comparisons = {slug: compare_trial(folder, slug, settings) for slug in slugs}
         write_significance(folder, comparisons, settings)
 
@@ -31,7 +32,7 @@ def compare_arms(run_dir: Path, slugs: list[str], settings: StatisticsSpec) -> N
 def analyse_trials(run_dir: Path, slugs: list[str]) -> None:
     """Look closer at every trial: confidence, subgroups, power, models, thresholds, prices."""
     folder = RunFolder(run_dir)
-    spec = load_spec(folder)
+    spec = load_prompt_sweep(folder)
     plan = load_plan(folder, spec)
     for slug in slugs:
         trial = next(each for each in plan.trials if each.slug == slug)

@@ -15,7 +15,7 @@ from overnight.engines.host import HostSettings
 from overnight.engines.protocol import Engine
 from overnight.invariance.record import AuditRecord
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.runs.auditing import Audit
 from overnight.runs.building import build_requests
 from overnight.runs.calculating import calculating, generating
@@ -31,7 +31,8 @@ from overnight.runs.stepping import begin_on_rung, on_its_rung
 from overnight.runs.together import models_beside
 from overnight.runs.trials import begin_trial, note_generated, note_interrupted
 from overnight.spec.execution import Execution
-from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.prompt_sweep import PromptSweepSpec, ScoringSpec, UnsupportedSpec
+from overnight.spec.sweep import SweepSpec
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.energy import EnergyMeter
@@ -48,7 +49,7 @@ class TrialWork:
 
     def __init__(self, run_dir: Path, slug: str) -> None:
         self.folder = RunFolder(run_dir)
-        self.spec: PromptSweepSpec = load_spec(self.folder)
+        self.spec: SweepSpec = load_spec(self.folder)
         self.plan: Plan = load_plan(self.folder, self.spec)
         self.planned_block: ModelBlock = next(
             b for b in self.plan.blocks if any(t.slug == slug for t in b.trials)
@@ -185,7 +186,7 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
 
 
 def _ask_in_rounds(
-    folder: RunFolder, spec: PromptSweepSpec, plan: Plan, block: ModelBlock, until: datetime
+    folder: RunFolder, spec: SweepSpec, plan: Plan, block: ModelBlock, until: datetime
 ) -> None:
     engine = connect(block.held.model, spec.execution, folder.engines)
     meter = EnergyMeter()
@@ -226,10 +227,15 @@ def parse(work: TrialWork) -> int:
 @task(name="score", cache_policy=NO_CACHE, persist_result=False)
 def score(work: TrialWork) -> int:
     """Compare the predictions with the gold answers."""
-    experiment = work.spec.experiment
+    spec = work.spec
+    unsupported, scoring = (
+        (spec.experiment.unsupported, spec.experiment.scoring)
+        if isinstance(spec, PromptSweepSpec)
+        else (UnsupportedSpec(), ScoringSpec(rouge_l=True))
+    )
     folder = work.folder.trial(work.trial.slug)
-    with calculating(work.spec.execution):
-        return write_scores(folder, work.tabled, work.trial, experiment.unsupported, experiment.scoring)
+    with calculating(spec.execution):
+        return write_scores(folder, work.tabled, work.trial, unsupported, scoring)
 
 
 @task(name="costs", cache_policy=NO_CACHE, persist_result=False)

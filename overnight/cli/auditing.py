@@ -16,8 +16,8 @@ from overnight.records import ItemType
 from overnight.spec.config_root import ConfigRoot, find_sweep
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import ModelSpec
-from overnight.spec.prompt_set import PromptSet
 from overnight.spec.pricing import PricingSpec
+from overnight.spec.prompt_set import PromptSet
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 from overnight.store.files import write_json

@@ -17,8 +17,8 @@ from overnight.memory.free import FreeMemory, free_memory
 from overnight.memory.peaks import CORRECTION
 from overnight.planning.ladder import ladder
 from overnight.spec.config_root import ConfigRoot
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind, ModelSpec
 
 _LONGEST, _SHORTEST = 8192, 2048  # contexts in tokens, between which is stepped down
 _ROWS = 8  # of a batch of transformers, whose size follows the memory there is

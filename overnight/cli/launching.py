@@ -12,7 +12,10 @@ from typing import Any
 
 from overnight.store.run_folder import RunFolder
 
-FLOWS = {"prompt-sweep": "flows.prompt_sweep:prompt_sweep"}
+FLOWS = {
+    "prompt-sweep": "flows.prompt_sweep:prompt_sweep",
+    "uncertainty-sweep": "flows.uncertainty_sweep:uncertainty_sweep",
+}
 
 # What a user has set wins. The first start of the embedded API takes longer than Prefect's 20 s on a slow
 # machine. The terminal is ours: what Prefect and the flows say goes to the API and to the run's log.

@@ -16,20 +16,22 @@ from overnight.memory.free import free_devices
 from overnight.memory.sharing import Wave, waves_of
 from overnight.planning.estimate import Estimate
 from overnight.planning.plan import Plan, make_plan, plan_record
-from overnight.runs.opening import dataset_names
+from overnight.planning.prompt_trials import PromptTrial
+from overnight.runs.opening import dataset_names, load_shots
 from overnight.runs.predicting import Prediction, predict_run
-from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.sweep import SweepSpec
 
 _SECONDS_PER_MINUTE = 60
 
 
-def plan_of(spec: PromptSweepSpec) -> Plan:
+def plan_of(spec: SweepSpec) -> Plan:
     """Return the plan of a resolved sweep."""
     path = prepare_items(spec.experiment).path
-    return make_plan(spec, load_items([path / f"{name}.jsonl" for name in dataset_names(spec)]))
+    names = dataset_names(spec)
+    return make_plan(spec, load_items([path / f"{name}.jsonl" for name in names]), load_shots(path, names))
 
 
-def show_plan(spec: PromptSweepSpec, *, as_json: bool) -> None:
+def show_plan(spec: SweepSpec, *, as_json: bool) -> None:
     """Print the plan of a sweep, and what it will take where this machine has measured its models."""
     plan = plan_of(spec)
     prediction = predict_run(plan, spec.execution)
@@ -62,7 +64,7 @@ def print_plan(
     """Print trials, requests, tokens, minutes, disk and the smallest difference that so many items can show."""
     table = Table(box=None, pad_edge=False)
     numbers = ("requests", "tokens", "minutes", "MB")
-    for title in ("trial", "model", "prompt set", "temperatures", "top_p", "top_k", "max tokens", *numbers):
+    for title in ("trial", "model", _asked(plan), "temperatures", "top_p", "top_k", "max tokens", *numbers):
         table.add_column(title, no_wrap=True, justify="right" if title in numbers else "left")
     for trial in plan.trials:
         limits = trial.max_new_tokens
@@ -88,9 +90,14 @@ def print_plan(
         *map(_memory_line, memory),
         *([NO_GPU] if _needs_processor(plan) else []),
         *_wave_lines(waves),
-        *_detectable_lines(plan),
+        *(_detectable_lines(plan) if len(plan.conditions) > 1 else ()),
     ):
         out.print(line, highlight=False, soft_wrap=True)
+
+
+def _asked(plan: Plan) -> str:
+    """Return the title of what tells the trials of one model apart."""
+    return "prompt set" if any(isinstance(trial, PromptTrial) for trial in plan.trials) else "dataset"
 
 
 def _prediction_lines(prediction: Prediction) -> list[str]:

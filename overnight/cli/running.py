@@ -24,10 +24,9 @@ from overnight.runs.opening import (
 )
 from overnight.runs.predicting import predict_run
 from overnight.spec.overrides import Overrides
-from overnight.spec.prompt_sweep import PromptSweepSpec
-from overnight.spec.reading import validate
 from overnight.spec.run_options import RunOptions
 from overnight.spec.steps import Step, StepRange
+from overnight.spec.sweep import SweepSpec, validate_sweep
 from overnight.store.manifest import TrialState, read_manifest
 from overnight.store.run_folder import RunFolder, find_run, run_path
 from overnight.store.run_lock import is_locked
@@ -126,7 +125,7 @@ def resume_run(
         overrides.set("execution.request_cache", False, "--no-cache")
     for assignment in assignments or []:
         overrides.set_text(assignment)
-    spec = validate(PromptSweepSpec, overrides.value, folder.effective_config)
+    spec = validate_sweep(overrides.value, folder.effective_config)
     check_same_experiment(folder, read_manifest(folder), spec)
     options = RunOptions(
         run_id=folder.run_id,
@@ -138,9 +137,9 @@ def resume_run(
     _carry_out(console, folder, spec, options)
 
 
-def _carry_out(console: Console, folder: RunFolder, spec: PromptSweepSpec, options: RunOptions) -> None:
+def _carry_out(console: Console, folder: RunFolder, spec: SweepSpec, options: RunOptions) -> None:
     with stop_on_signals(folder), logged(folder), shown(console, folder):
-        state = call_flow("prompt-sweep", {"sweep": spec, "run": options})
+        state = call_flow(spec.kind, {"sweep": spec, "run": options})
     manifest = read_manifest(folder)
     if state.is_cancelled() and state.name != DEADLINE:
         raise StopRequested(f"stopped; go on with `overnight resume {folder.run_id}`")

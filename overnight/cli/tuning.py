@@ -14,8 +14,8 @@ from overnight.errors import UsageError
 from overnight.memory.fits import in_words
 from overnight.spec.base import Name
 from overnight.spec.config_root import own_presets
-from overnight.spec.model import ModelSpec
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import ModelSpec
 from overnight.tuning.race import TRUNCATED_TOO_OFTEN, Outcome, Status
 from overnight.tuning.tuning import FIRST_ROUND, Tuning, planned, tune
 from overnight.tuning.writing import outcome_row, result_in_words, tuning_record, write_preset

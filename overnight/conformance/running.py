@@ -18,8 +18,8 @@ from overnight.errors import UsageError
 from overnight.memory.facts import read_facts
 from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import EngineKind, ModelSpec
 
 ANSWER_TOKENS = 32
 _CONTEXT_TOKENS = 1024

@@ -11,10 +11,12 @@ from overnight.datasets.reading import RowsDigest, Tally, iterate_items
 from overnight.datasets.sampling import Drawing, Stratum, joined_sizes, largest_remainder
 from overnight.errors import StoreError, UsageError
 from overnight.ids import digest, file_digest
-from overnight.planning.trials import answer_rules, datasets_identity
+from overnight.planning.identity import answer_rules, datasets_identity
+from overnight.prompting.shots import draw_shots
 from overnight.records import AnswerRule, Item, ItemType
 from overnight.spec.dataset import DatasetSpec
-from overnight.spec.prompt_sweep import PromptSweepExperiment
+from overnight.spec.experiment import Experiment
+from overnight.spec.uncertainty_sweep import UncertaintyExperiment
 from overnight.store.content_store import ContentStore, Entry, cache_folder
 from overnight.store.files import atomic_writer, write_json
 
@@ -22,7 +24,7 @@ from overnight.store.files import atomic_writer, write_json
 PREPARATION_VERSION = 3
 
 
-def prepare_items(experiment: PromptSweepExperiment) -> Entry:
+def prepare_items(experiment: Experiment) -> Entry:
     """Return the frozen items of an experiment: read, checked, sampled, one file a dataset.
 
     They are made once for the same files, caps, limit, seed and answer rules, and found in the cache afterwards.
@@ -35,13 +37,14 @@ def prepare_items(experiment: PromptSweepExperiment) -> Entry:
         "version": PREPARATION_VERSION,
         **datasets_identity(experiment),
         "rules": answer_rules(experiment),
+        **_shots_identity(experiment),
     }
     return ContentStore(cache_folder(), "items").get_or_build(
         identity, lambda folder: _freeze(experiment, folder)
     )
 
 
-def _freeze(experiment: PromptSweepExperiment, folder: Path) -> None:
+def _freeze(experiment: Experiment, folder: Path) -> None:
     specs = [spec for spec in experiment.datasets if isinstance(spec, DatasetSpec)]
     drawn = {spec.name: _draw(spec, experiment) for spec in specs}
     quotas = _quotas(drawn, experiment.limit_items)
@@ -50,6 +53,8 @@ def _freeze(experiment: PromptSweepExperiment, folder: Path) -> None:
         drawing, count = drawn[spec.name]
         kept = drawing.take_quotas(quotas)
         written = write_items(folder / f"{spec.name}.jsonl", kept)
+        if isinstance(experiment, UncertaintyExperiment) and experiment.asking.shots:
+            write_items(shots_path(folder, spec.name), _shots(spec, kept, experiment))
         counts.append(
             replace(
                 count,
@@ -63,7 +68,35 @@ def _freeze(experiment: PromptSweepExperiment, folder: Path) -> None:
     write_json(folder / PREPARATION, preparation_record(counts, experiment.limit_items))
 
 
-def _draw(spec: DatasetSpec, experiment: PromptSweepExperiment) -> tuple[Drawing, DatasetCount]:
+def shots_path(items: Path, dataset: str) -> Path:
+    """Return where, beside the items, the answered questions are that come before those of a dataset."""
+    return items / "shots" / f"{dataset}.jsonl"
+
+
+def _shots(spec: DatasetSpec, asked: Sequence[Item], experiment: UncertaintyExperiment) -> tuple[Item, ...]:
+    """Return the shots of a dataset: of the one that is named for them, or of its items that are not asked."""
+    source = experiment.shots_from.get(spec.name, spec)
+    if not isinstance(source, DatasetSpec):
+        raise TypeError(f"{source!r} is still a name; resolve the sweep first")
+    if not asked:
+        return ()
+    _require_pinned_content(source)
+    try:
+        return draw_shots(
+            iterate_items(source, Tally()), experiment.asking.shots, experiment.asking.shot_seed, asked
+        )
+    except UsageError as error:
+        raise UsageError(f"dataset {spec.name}: {error}") from None
+
+
+def _shots_identity(experiment: Experiment) -> dict[str, Any]:
+    if not isinstance(experiment, UncertaintyExperiment) or not experiment.asking.shots:
+        return {}
+    sources = {name: d.sha256 for name, d in experiment.shots_from.items() if isinstance(d, DatasetSpec)}
+    return {"shots": [experiment.asking.shots, experiment.asking.shot_seed, sources]}
+
+
+def _draw(spec: DatasetSpec, experiment: Experiment) -> tuple[Drawing, DatasetCount]:
     """Read a dataset once, holding no more of it than its sample can need."""
     tally = Tally()
     bounds = [most for most in (spec.max_items, experiment.limit_items) if most is not None]

@@ -12,8 +12,8 @@ from overnight.engines.openai.holder import ServedElsewhere
 from overnight.engines.protocol import Engine
 from overnight.engines.state import EngineState
 from overnight.engines.transformers.client import TransformersEngine
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.telemetry.cores import physical_cores
 
 _LLAMA_CPP = "overnight.engines.llama_cpp_host"

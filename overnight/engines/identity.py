@@ -14,8 +14,8 @@ from overnight.engines.neutral_samplers import NEUTRAL
 from overnight.engines.openai.dialects import FACTS
 from overnight.engines.transformers.client import SAMPLERS
 from overnight.spec.engine_openai import OpenAISettings
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import EngineSettings
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.telemetry.environment import gpus
 
 # Raise it when rows get a field that answers from before do not have.

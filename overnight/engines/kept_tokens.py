@@ -1,6 +1,7 @@
 """The tokens of an answer as a journal row keeps them."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from overnight.engines.protocol import Completion, Token
@@ -14,22 +15,6 @@ def kept_tokens(completion: Completion) -> list[dict[str, Any]] | None:
     if completion.steps is None:
         return None
     return [_kept(token) for token in with_parts_of_characters([step.taken for step in completion.steps])]
-
-
-def read_tokens(kept: Sequence[Mapping[str, Any]]) -> tuple[Token, ...]:
-    """Return the tokens that a row keeps.
-
-    Raises:
-        KeyError, TypeError, ValueError: it has another shape.
-    """
-    return tuple(
-        Token(
-            piece=bytes.fromhex(token["hex"]) if "hex" in token else token["text"].encode(),
-            logprob=float(token["logprob"]),
-            ends=token.get("ends", False),
-        )
-        for token in kept
-    )
 
 
 def with_parts_of_characters(tokens: Sequence[Token]) -> list[Token]:
@@ -59,7 +44,11 @@ def with_parts_of_characters(tokens: Sequence[Token]) -> list[Token]:
 
 def _kept(token: Token) -> dict[str, Any]:
     try:
-        shown: dict[str, Any] = {"text": token.piece.decode()}
+        row: dict[str, Any] = {"text": token.piece.decode()}
     except UnicodeDecodeError:
-        shown = {"hex": token.piece.hex()}
-    return shown | {"logprob": token.logprob} | ({"ends": True} if token.ends else {})
+        row = {"hex": token.piece.hex()}
+    if math.isfinite(token.logprob):
+        row |= {"logprob": token.logprob}
+    else:
+        row |= {"logprob": None, "undefined_because": f"the engine gave {token.logprob}"}
+    return row | ({"ends": True} if token.ends else {})

@@ -55,7 +55,7 @@ class LlamaCppEngine(LoopbackClient):
                 prompt_tokens=usage["prompt_tokens"],
                 cached_tokens=usage.get("prompt_tokens_details", {}).get("cached_tokens"),
                 completion_tokens=usage["completion_tokens"],
-                token_logprobs=_token_logprobs(choice) if with_logprobs else None,
+                token_logprobs=_token_logprobs(choice, usage["completion_tokens"]) if with_logprobs else None,
                 latency_s=latency_s,
                 sent=sent,
                 prefill_s=_seconds(body, "prompt_ms"),
@@ -85,9 +85,15 @@ class LlamaCppEngine(LoopbackClient):
             raise ContextOverflow(f"{message}; raise execution.engine.context_tokens or shorten the prompt")
 
 
-def _token_logprobs(choice: dict[str, Any]) -> tuple[float, ...]:
-    """Return the log-probabilities of the tokens that were sampled."""
-    return tuple(float(token["logprob"]) for token in _tokens(choice))
+def _token_logprobs(choice: dict[str, Any], n_generated: int) -> tuple[float, ...] | None:
+    """Return the log-probabilities of the tokens that were sampled; None where some may be missing.
+
+    Of a character that takes several tokens, llama.cpp shows the last one alone.
+    """
+    shown = _tokens(choice)
+    if len(shown) < n_generated and not choice["message"]["content"].isascii():
+        return None
+    return tuple(float(token["logprob"]) for token in shown)
 
 
 def _tokens(choice: dict[str, Any]) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ from overnight.engines.dequantised import dequantised
 from overnight.engines.hf_folders import HubSource, counted_files, folder_digest
 from overnight.errors import ModelNotFound, StoreError, UsageError
 from overnight.ids import digest, file_digest
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import EngineSettings
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.store.content_store import cache_folder
 from overnight.store.files import read_json, write_json
 

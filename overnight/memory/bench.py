@@ -17,8 +17,8 @@ from overnight.memory.free import free_memory
 from overnight.memory.peaks import note_peak
 from overnight.memory.processes import MeasuredPeak, MemoryWatch
 from overnight.spec.engine_transformers import TransformersSettings
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.telemetry.environment import machine_identity
 
 SETTINGS = {

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from overnight.memory.estimate import MemoryEstimate
 from overnight.memory.fitting import estimate_model
 from overnight.memory.free import free_memory
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.store.journal import Row
 
 _VAGUE = 0.05  # of an estimate: what is not known better than this says nothing about its error

@@ -17,8 +17,8 @@ from overnight.memory.peaks import corrected, read_peaks
 from overnight.memory.transformers_estimate import TransformersSettings, estimate_transformers
 from overnight.memory.weights import local_weights
 from overnight.planning.plan import Plan
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.telemetry.environment import machine_identity
 
 

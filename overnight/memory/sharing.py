@@ -9,8 +9,8 @@ from overnight.memory.fitting import held_at_once, model_fit
 from overnight.memory.free import FreeMemory, free_memory
 from overnight.planning.plan import ModelBlock
 from overnight.planning.waves import Claim, summed, waves
-from overnight.spec.model import EngineKind
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind
 
 # More models on one GPU wait for each other, and each has a process that wants cores for its tokens.
 AUTO_AT_MOST = 4

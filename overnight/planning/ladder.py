@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import Concession, Execution
+from overnight.spec.model import EngineKind, ModelSpec
 
 _HALF = 2
 _ROUND_CONTEXT_TO = 256

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from overnight.errors import UndefinedMetricError
@@ -11,8 +12,8 @@ from overnight.planning.parts import Part, split_parts
 from overnight.planning.trial import Trial
 from overnight.planning.trials import expand_trials, experiment_fingerprint
 from overnight.records import Condition, Item, ItemType
-from overnight.spec.model import ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.sweep import SweepSpec
 from overnight.stats.power import required_pairs, smallest_detectable_difference_binary
@@ -83,14 +84,21 @@ class Plan:
         return sum(self.bytes_per_trial.values())
 
 
-def make_plan(spec: SweepSpec, items: Sequence[Item]) -> Plan:
+def make_plan(
+    spec: SweepSpec, items: Sequence[Item], shots: Mapping[str, Sequence[Item]] = MappingProxyType({})
+) -> Plan:
     """Return the plan of a resolved sweep over its frozen items.
+
+    Args:
+        spec: resolved.
+        items: in the order of their datasets.
+        shots: answered questions that come before them, by dataset.
 
     Raises:
         UsageError: the grid is empty or two of its trials are the same.
     """
     execution = spec.execution
-    trials = expand_trials(spec)
+    trials = tuple(trial.prepared(shots) for trial in expand_trials(spec))
     models = {trial.model.name: trial.model for trial in trials}
     blocks = tuple(
         _block(model, [trial for trial in trials if trial.model.name == name], items, execution)
@@ -176,8 +184,7 @@ def plan_record(
         "conditions": [condition.value for condition in plan.conditions],
         "predicted_bytes_on_disk": plan.bytes_on_disk,
         "predicted": predicted,
-        "smallest_detectable_difference_em": smallest_detectable(plan.items),
-        "required_items_em": required_items(),
+        **(_detectable_record(plan) if len(plan.conditions) > 1 else {}),
         "parts": {part.name: len(part.items) for part in plan.parts},
         "waves": None if waves is None else list(waves),
         "blocks": [
@@ -198,6 +205,13 @@ def plan_record(
             }
             for block in plan.blocks
         ],
+    }
+
+
+def _detectable_record(plan: Plan) -> dict[str, Any]:
+    return {
+        "smallest_detectable_difference_em": smallest_detectable(plan.items),
+        "required_items_em": required_items(),
     }
 
 

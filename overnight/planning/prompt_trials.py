@@ -210,5 +210,3 @@ def _fingerprint(model: ModelSpec, cell: _Cell, experiment: PromptSweepExperimen
             "datasets": datasets_identity(experiment),
         }
     )
-
-

@@ -29,7 +29,7 @@ class Request:
     stop: tuple[str, ...]
     logprobs: bool = False  # the answer comes with its mean log-probability
     tokens: bool = False
-    """The answer comes with its tokens, each with its log-probability. No part of its identity: it is the same answer."""
+    """The answer comes with its tokens, each with its log-probability; one that was kept without them is another."""
     alternatives: int = 0
     """Above 0: an answer that is looked into. It comes with as many of the likeliest tokens of each step and with our
     count of the prompt, as far as the engine has them, and takes nothing from the prefix cache where the engine can
@@ -48,6 +48,8 @@ class Request:
     def digest(self, model_digest: str | None) -> str:
         """Return the identity of the answer: equal digests ask the same of the same weights."""
         identity = {name: getattr(self, name) for name in _IDENTITY}
+        if self.tokens:
+            identity["tokens"] = True
         return digest(identity | {"model": model_digest, "messages": self._turns()})
 
     def _turns(self) -> dict[str, str] | list[tuple[str, str]]:

@@ -1,10 +1,10 @@
-"""A trial: one cell of a grid, one folder. What it asks is its experiment's business, how it is asked the engine room's."""
+"""A trial: one cell of a grid, one folder. What it asks is told by its kind of experiment, and nowhere else."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 from overnight.prompting.messages import Message
 from overnight.records import Arm, Condition, Item, ItemType
@@ -55,7 +55,11 @@ class Trial(ABC):
     def messages(self, item: Item, condition: Condition) -> tuple[Message, ...]:
         """Return the prompt of an item."""
 
-    def asks_of(self, dataset: str | None) -> bool:
+    def prepared(self, shots: Mapping[str, Sequence[Item]]) -> Self:  # noqa: ARG002 - of those who show some
+        """Return the trial with the answered questions that it shows, by dataset; most trials show none."""
+        return self
+
+    def asks_of(self, dataset: str | None) -> bool:  # noqa: ARG002 - all of them are asked here
         """True where the items of a dataset are asked."""
         return True
 

@@ -18,7 +18,7 @@ from overnight.invariance.record import AuditRecord
 from overnight.invariance.tallying import tally
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.requests import Request
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.runs.building import built_requests
 from overnight.runs.reusing import row_fields
 from overnight.spec.audit import AuditSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 from overnight.errors import StoreError
 from overnight.planning.plan import Plan
 from overnight.planning.requests import Request, as_row, from_row, part_requests
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.store.files import atomic_writer
 from overnight.store.run_folder import RunFolder
 

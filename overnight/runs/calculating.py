@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator
 
 from overnight.runs.quiet import QUIET
-from overnight.spec.model import EngineKind
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind
 from overnight.telemetry.cores import physical_cores
 
 _ON_OUR_PROCESSOR = (EngineKind.LLAMA_CPP, EngineKind.TRANSFORMERS, EngineKind.OLLAMA)

@@ -7,8 +7,7 @@ from typing import Any
 from overnight.errors import StoreError
 from overnight.records import Condition
 from overnight.runs.tables import read_predictions, read_scores
-from overnight.spec.pricing import LocalTariff, Rates
-from overnight.spec.pricing import PricingSpec
+from overnight.spec.pricing import LocalTariff, PricingSpec, Rates
 from overnight.store.files import write_json
 from overnight.store.journal import is_done, read_rows
 from overnight.store.manifest import Energy

@@ -8,7 +8,7 @@ from overnight.engines.protocol import Engine
 from overnight.ids import custom_id
 from overnight.planning.plan import ModelBlock, Plan, restricted
 from overnight.planning.rounds import interleaved, last_call, next_time, next_turn, slices
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.records import Item
 from overnight.runs.generating import Generated, count_draws, generate
 from overnight.spec.execution import Execution

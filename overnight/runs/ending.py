@@ -9,7 +9,7 @@ from typing import get_args
 from overnight.engines.state import EngineState
 from overnight.errors import OvernightError, StopRequested
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.runs.generating import count_draws
 from overnight.runs.trials import end_trial
 from overnight.spec.prompt_sweep import Analysis

@@ -12,7 +12,7 @@ from overnight.errors import StopRequested
 from overnight.planning.parts import Part
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.requests import Request, part_requests
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.runs.building import built_requests
 from overnight.runs.reusing import KeepingJournal, open_cache, reuse, row_fields
 from overnight.spec.execution import Execution

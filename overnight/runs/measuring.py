@@ -11,7 +11,7 @@ from overnight.engines.state import read_state
 from overnight.errors import EngineUnavailable
 from overnight.planning.estimate import Measurement
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.planning.work import shared_bytes
 from overnight.records import FinishReason
 from overnight.runs.building import built_requests

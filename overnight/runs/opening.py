@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,19 +11,22 @@ from typing import Any
 
 import yaml
 
-from overnight.datasets.freezing import load_items, prepare_items
+from overnight.datasets.freezing import load_items, prepare_items, shots_path
 from overnight.errors import UsageError
 from overnight.ids import new_run_id
 from overnight.memory.fitting import fit_blocks, predicted_memory
 from overnight.memory.sharing import waves_of
 from overnight.planning.plan import Plan, make_plan, plan_record
+from overnight.records import Item
 from overnight.runs.predicting import predict_run
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
-from overnight.spec.reading import read_mapping, validate
+from overnight.spec.reading import read_mapping
 from overnight.spec.run_options import RunOptions
+from overnight.spec.sweep import SweepSpec, validate_sweep
 from overnight.store.files import read_json, remove_scratch, require_writable, write_json, write_text
 from overnight.store.manifest import (
+    Artifact,
     BlockRecord,
     EstimateRecord,
     RunManifest,
@@ -41,7 +45,7 @@ _NAMED_KEYS = 3  # of those in which two experiments differ
 
 
 @contextlib.contextmanager
-def opened_run(spec: PromptSweepSpec, options: RunOptions) -> Iterator[RunFolder]:
+def opened_run(spec: SweepSpec, options: RunOptions) -> Iterator[RunFolder]:
     """Hold the folder of a run, new or going on, while the block runs.
 
     Raises:
@@ -66,7 +70,7 @@ def frozen_items(options: RunOptions) -> Path | None:
     return None if broken_seals(folder.path, read_manifest(folder).items) else folder.path / "items"
 
 
-def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
+def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
     """Make the folder of a new run: frozen items, plan, configuration, and, last, the manifest.
 
     Args:
@@ -85,11 +89,15 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
         )
     items_path = prepare_items(spec.experiment).path
     names = dataset_names(spec)
-    plan = make_plan(spec, load_items([items_path / f"{name}.jsonl" for name in names]))
+    plan = make_plan(
+        spec, load_items([items_path / f"{name}.jsonl" for name in names]), load_shots(items_path, names)
+    )
     require_writable(experiments, plan.bytes_on_disk)
     with _left_whole_or_not_at_all(folder.path):
         for name in names:
             write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
+            if (shots := shots_path(items_path, name)).is_file():
+                write_text(shots_path(folder.items_folder, name), shots.read_text(encoding="utf-8"))
         write_json(folder.preparation, read_json(items_path / folder.preparation.name))
         predicted = predict_run(plan, spec.execution)
         memory = predicted_memory(fit_blocks(plan, spec.execution))
@@ -110,12 +118,7 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
                 updated=now,
                 execution=spec.execution.model_dump(mode="json"),
                 environment=describe_environment(),
-                items=dict(
-                    seal(
-                        folder.path, folder.items(name), rows=sum(item.dataset == name for item in plan.items)
-                    )
-                    for name in names
-                ),
+                items=_sealed_items(folder, plan, names),
                 blocks={
                     block.model.name: BlockRecord(model=block.model.name, digest=block.model.sha256 or "")
                     for block in plan.blocks
@@ -137,6 +140,23 @@ def create_run(spec: PromptSweepSpec, options: RunOptions) -> RunFolder:
     return folder
 
 
+def load_shots(items: Path, datasets: Sequence[str]) -> dict[str, list[Item]]:
+    """Return the answered questions that come before those of each dataset; a dataset without any is left out."""
+    paths = {name: shots_path(items, name) for name in datasets}
+    return {name: load_items([path]) for name, path in paths.items() if path.is_file()}
+
+
+def _sealed_items(folder: RunFolder, plan: Plan, names: Sequence[str]) -> dict[str, Artifact]:
+    n_rows = Counter(item.dataset for item in plan.items)
+    shots = [shots_path(folder.items_folder, name) for name in names]
+    return dict(
+        [
+            *(seal(folder.path, folder.items(name), rows=n_rows[name]) for name in names),
+            *(seal(folder.path, path) for path in shots if path.is_file()),
+        ]
+    )
+
+
 @contextlib.contextmanager
 def _left_whole_or_not_at_all(path: Path) -> Iterator[None]:
     """Make a folder, and take it away again where the block fails: a full disk leaves no half a run."""
@@ -153,7 +173,7 @@ def _left_whole_or_not_at_all(path: Path) -> Iterator[None]:
         ) from None
 
 
-def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dict[str, Any]] = ()) -> None:
+def reopen_run(folder: RunFolder, spec: SweepSpec, overrides: Sequence[dict[str, Any]] = ()) -> None:
     """Make a run ready to go on with a configuration; what it has done stays.
 
     Raises:
@@ -181,7 +201,7 @@ def reopen_run(folder: RunFolder, spec: PromptSweepSpec, overrides: Sequence[dic
     )
 
 
-def check_same_experiment(folder: RunFolder, manifest: RunManifest, spec: PromptSweepSpec) -> None:
+def check_same_experiment(folder: RunFolder, manifest: RunManifest, spec: SweepSpec) -> None:
     """Refuse to go on with another experiment, and say what differs.
 
     Raises:
@@ -205,22 +225,32 @@ def check_same_experiment(folder: RunFolder, manifest: RunManifest, spec: Prompt
     )
 
 
-def load_spec(folder: RunFolder) -> PromptSweepSpec:
+def load_spec(folder: RunFolder) -> SweepSpec:
     """Return the configuration that a run ran with last."""
     value = read_mapping(folder.effective_config, "the configuration of the run", expand=False)
-    if value.get("kind") != "prompt-sweep":
-        raise UsageError(f"run {folder.run_id} is a {value.get('kind')!r}, a prompt-sweep was wanted")
-    return validate(PromptSweepSpec, value, folder.effective_config)
+    return validate_sweep(value, folder.effective_config)
 
 
-def load_plan(folder: RunFolder, spec: PromptSweepSpec) -> Plan:
+def load_prompt_sweep(folder: RunFolder) -> PromptSweepSpec:
+    """Return the configuration of a prompt sweep.
+
+    Raises:
+        UsageError: the run is of another kind.
+    """
+    spec = load_spec(folder)
+    if not isinstance(spec, PromptSweepSpec):
+        raise UsageError(f"run {folder.run_id} is a {spec.kind}, a prompt-sweep was wanted")
+    return spec
+
+
+def load_plan(folder: RunFolder, spec: SweepSpec) -> Plan:
     """Return the plan of a run over its frozen items."""
     paths = [folder.items(name) for name in dataset_names(spec)]
     if missing := [path for path in paths if not path.is_file()]:
         raise UsageError(
             f"run {folder.run_id} is another experiment: it has no {missing[0].name}; start a new run"
         )
-    return make_plan(spec, load_items(paths))
+    return make_plan(spec, load_items(paths), load_shots(folder.items_folder, dataset_names(spec)))
 
 
 def find_same_experiment(experiments: Path, fingerprint: str) -> RunFolder:
@@ -237,12 +267,12 @@ def find_same_experiment(experiments: Path, fingerprint: str) -> RunFolder:
     )
 
 
-def dataset_names(spec: PromptSweepSpec) -> list[str]:
+def dataset_names(spec: SweepSpec) -> list[str]:
     """Return the names of a resolved sweep's datasets."""
     return [d.name if isinstance(d, DatasetSpec) else d for d in spec.experiment.datasets]
 
 
-def config_text(spec: PromptSweepSpec) -> str:
+def config_text(spec: SweepSpec) -> str:
     """Return a sweep as YAML that reads back as the same sweep."""
     value = spec.model_dump(mode="json")
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=False, width=110)

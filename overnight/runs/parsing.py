@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from overnight.errors import StoreError
 from overnight.ids import custom_id, temperature_label
 from overnight.planning.plan import Plan
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.records import Arm, FinishReason, Item, Prediction
 from overnight.runs.tables import PREDICTION_COLUMNS, cell, read_predictions, table_writer
 from overnight.store.journal import is_done
@@ -26,7 +26,7 @@ def write_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> int:
     Raises:
         StoreError: a draw of the plan has no row in the journal, or the journal is damaged.
     """
-    offsets = _effective_rows(folder.journal)
+    offsets = effective_rows(folder.journal)
     planned = list(planned_draws(plan, trial))
     if missing := [name for name, *_ in planned if name not in offsets]:
         raise StoreError(
@@ -39,7 +39,7 @@ def write_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> int:
         table_writer(folder.predictions, PREDICTION_COLUMNS) as table,
     ):
         for name, item, arm, sample_index in planned:
-            row = _row_at(journal, offsets[name])
+            row = row_at(journal, offsets[name])
             if row.get("trial") != trial.slug:
                 raise StoreError(
                     f"{folder.journal}: the row of {name} is of trial {row.get('trial')}, wanted {trial.slug}; "
@@ -109,8 +109,8 @@ def planned_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> Iterat
         )
 
 
-def _effective_rows(path: Path) -> dict[str, int]:
-    """Return where the row that counts of each draw begins: the answer, or else the last failure."""
+def effective_rows(path: Path) -> dict[str, int]:
+    """Return, of a journal, where the row that counts of each draw begins: the answer, or else the last failure."""
     offsets: dict[str, int] = {}
     answered: set[str] = set()
     if not path.exists():
@@ -129,7 +129,8 @@ def _effective_rows(path: Path) -> dict[str, int]:
     return offsets
 
 
-def _row_at(file: BinaryIO, offset: int) -> dict[str, Any]:
+def row_at(file: BinaryIO, offset: int) -> dict[str, Any]:
+    """Return the row that begins at an offset of a journal."""
     file.seek(offset)
     return _parsed(file.readline(), Path(file.name))
 

@@ -11,8 +11,8 @@ from overnight.planning.estimate import Estimate, Measurement, estimate, estimat
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.work import Work, plan_work
 from overnight.runs.measuring import speed_settings
-from overnight.spec.model import EngineKind
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind
 from overnight.telemetry.environment import machine_identity
 from overnight.telemetry.rates import Rate, compared, read_rates
 

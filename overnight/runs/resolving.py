@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from overnight.datasets.reading import rows_digest
@@ -10,16 +11,20 @@ from overnight.errors import UsageError
 from overnight.ids import file_digest
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.dataset import DatasetSpec
+from overnight.spec.execution import EngineSettings
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_set import PromptSet
-from overnight.spec.execution import EngineSettings
-from overnight.spec.prompt_sweep import PromptSweepSpec
+from overnight.spec.prompt_sweep import Defaults, ExplicitTrial, PromptSweepExperiment, PromptSweepSpec
+from overnight.spec.sweep import SweepSpec
+from overnight.spec.uncertainty_sweep import UncertaintyExperiment
 
-A = TypeVar("A")
+S = TypeVar("S", bound=SweepSpec)
+A = TypeVar("A", Defaults, ExplicitTrial)
 B = TypeVar("B")
+C = TypeVar("C")
 
 
-def resolve(spec: PromptSweepSpec, root: ConfigRoot) -> PromptSweepSpec:
+def resolve(spec: S, root: ConfigRoot) -> S:
     """Return the sweep with every name replaced by what it stands for; a resolved sweep comes back unchanged.
 
     Digests of datasets and of models are filled in. No model is downloaded or loaded; a dataset of the hub is read,
@@ -28,51 +33,81 @@ def resolve(spec: PromptSweepSpec, root: ConfigRoot) -> PromptSweepSpec:
     Raises:
         UsageError: a file that is named does not exist or is not what it should be.
     """
-    experiment = spec.experiment
-    dry_run = experiment.dry_run
+    find = _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run)
+    if isinstance(spec, PromptSweepSpec):
+        return spec.model_copy(update={"experiment": _prompt_sweep(spec.experiment, find)})
+    return spec.model_copy(update={"experiment": _uncertainty_sweep(spec.experiment, find)})
 
-    def model(value: str | ModelSpec | None) -> ModelSpec | None:
-        if value is None:
-            return None
+
+@dataclass(frozen=True, slots=True)
+class _Finder:
+    """Finds what names stand for; what is no name any more comes back unchanged."""
+
+    root: ConfigRoot
+    settings: EngineSettings
+    dry_run: bool
+
+    def model(self, value: str | ModelSpec) -> ModelSpec:
         if isinstance(value, ModelSpec) and value.sha256 is not None and value.has_stand_ins_resolved:
             return value  # its files are checked again before they are loaded
-        found = root.model(value) if isinstance(value, str) else value
-        if dry_run or found.engine is EngineKind.DRY_RUN:
+        found = self.root.model(value) if isinstance(value, str) else value
+        if self.dry_run or found.engine is EngineKind.DRY_RUN:
             return found
-        return _with_digests(found, root, spec.execution.engine)
+        ladder = tuple(with_digest(rung, self.settings) for rung in self.root.stand_ins(found))
+        return with_digest(found.model_copy(update={"ladder": ladder}), self.settings)
 
-    def prompt_set(value: str | PromptSet | None) -> PromptSet | None:
-        return root.prompt_set(value) if isinstance(value, str) else value
+    def prompt_set(self, value: str | PromptSet) -> PromptSet:
+        return self.root.prompt_set(value) if isinstance(value, str) else value
 
-    defaults = experiment.defaults.model_copy(
-        update={
-            "model": model(experiment.defaults.model),
-            "prompt_set": prompt_set(experiment.defaults.prompt_set),
-        }
-    )
+    def dataset(self, value: str | DatasetSpec) -> DatasetSpec:
+        return _dataset(value, self.root)
+
+
+def _prompt_sweep(experiment: PromptSweepExperiment, find: _Finder) -> PromptSweepExperiment:
+    def named(value: A) -> A:
+        model = value.model and find.model(value.model)
+        prompt_set = value.prompt_set and find.prompt_set(value.prompt_set)
+        return value.model_copy(update={"model": model, "prompt_set": prompt_set})
+
     sweep = experiment.sweep and experiment.sweep.model_copy(
         update={
-            "models": _each(model, experiment.sweep.models),
-            "prompt_sets": _each(prompt_set, experiment.sweep.prompt_sets),
+            "models": _each(find.model, experiment.sweep.models),
+            "prompt_sets": _each(find.prompt_set, experiment.sweep.prompt_sets),
         }
     )
-    trials = experiment.trials and tuple(
-        trial.model_copy(update={"model": model(trial.model), "prompt_set": prompt_set(trial.prompt_set)})
-        for trial in experiment.trials
+    return experiment.model_copy(
+        update={
+            "defaults": named(experiment.defaults),
+            "sweep": sweep,
+            "trials": _each(named, experiment.trials),
+            "datasets": _each(find.dataset, experiment.datasets),
+        }
     )
-    datasets = tuple(_dataset(value, root) for value in experiment.datasets)
-    resolved = experiment.model_copy(
-        update={"defaults": defaults, "sweep": sweep, "trials": trials, "datasets": datasets}
+
+
+def _uncertainty_sweep(experiment: UncertaintyExperiment, find: _Finder) -> UncertaintyExperiment:
+    most = experiment.items_per_dataset
+
+    def capped(value: str | DatasetSpec) -> DatasetSpec:
+        found = find.dataset(value)
+        return found if most is None else found.model_copy(update={"max_items": most})
+
+    datasets = tuple(capped(value) for value in experiment.datasets)
+    if unknown := experiment.shots_from.keys() - {found.name for found in datasets}:
+        raise UsageError(
+            f"experiment.shots_from: {min(unknown)!r} is no dataset of the experiment; "
+            f"there are: {', '.join(found.name for found in datasets)}"
+        )
+    return experiment.model_copy(
+        update={
+            "models": tuple(find.model(value) for value in experiment.models),
+            "datasets": datasets,
+            "shots_from": {name: find.dataset(value) for name, value in experiment.shots_from.items()},
+        }
     )
-    return spec.model_copy(update={"experiment": resolved})
 
 
-def _with_digests(model: ModelSpec, root: ConfigRoot, settings: EngineSettings) -> ModelSpec:
-    ladder = tuple(with_digest(rung, settings) for rung in root.stand_ins(model))
-    return with_digest(model.model_copy(update={"ladder": ladder}), settings)
-
-
-def _each(function: Callable[[A], B], values: tuple[A, ...] | None) -> tuple[B, ...] | None:
+def _each(function: Callable[[B], C], values: tuple[B, ...] | None) -> tuple[C, ...] | None:
     return None if values is None else tuple(function(value) for value in values)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from overnight.engines.identity import answer_identity
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.requests import Request, part_requests
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.spec.execution import Execution
 from overnight.store.journal import Journal, Row, finished_ids
 from overnight.store.request_cache import RequestCache

@@ -13,10 +13,10 @@ from pathlib import Path
 from overnight.engines.state import read_state
 from overnight.errors import EngineUnavailable
 from overnight.planning.plan import ModelBlock
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.runs.machine_record import add_window, describe_run, describe_trial
-from overnight.spec.model import EngineKind
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.sampler import Sampler
 from overnight.telemetry.sensors import MachineSensors

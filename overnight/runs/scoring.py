@@ -3,7 +3,7 @@
 from itertools import groupby
 
 from overnight.planning.plan import Plan
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.records import FinishReason
 from overnight.runs.parsing import planned_predictions
 from overnight.runs.score_table import writing_scores

@@ -8,10 +8,10 @@ from overnight.memory.fits import Fit
 from overnight.memory.fitting import held_at_once, model_fit
 from overnight.planning.ladder import Rung
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.runs.trials import needs_engine
-from overnight.spec.model import EngineKind
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind
 from overnight.store.journal import read_rows
 from overnight.store.manifest import RunManifest, read_manifest, update_manifest
 from overnight.store.run_folder import RunFolder

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from overnight.engines.state import read_state
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.runs.generating import Generated, count_draws
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Analysis

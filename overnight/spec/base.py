@@ -33,5 +33,3 @@ def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise ValueError(f"a value stands twice in {list(values)!r}; take one out")
     return values
-
-

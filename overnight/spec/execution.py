@@ -122,5 +122,3 @@ class Execution(Spec):
     def conditions(self) -> tuple[Condition, ...]:
         """The arms that are run, control first."""
         return tuple(c for c in Condition if self.condition in ("both", c.value))
-
-

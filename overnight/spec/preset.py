@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from overnight.spec.base import Name, Spec
+from overnight.spec.execution import Execution
 from overnight.spec.model import ModelSpec
 from overnight.spec.overrides import Overrides
-from overnight.spec.execution import Execution
 from overnight.spec.sampling import MaxNewTokens, Temperatures, TopK, TopP
 
 # The axis of a sweep that says what a default would say otherwise.

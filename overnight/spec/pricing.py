@@ -4,7 +4,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from overnight.spec.base import Spec
+from overnight.spec.base import Name, Spec
 
 Price = Annotated[float, Field(ge=0)]
 Discount = Annotated[float, Field(gt=0, le=1)]
@@ -68,5 +68,3 @@ class PricingSpec(Spec):
             )
         discount = self.batch_discount if row.batch_discount is None else row.batch_discount
         return Rates(row.input_per_mtok, row.output_per_mtok, discount, is_from_table=True)
-
-

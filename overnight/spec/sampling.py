@@ -34,5 +34,3 @@ class SamplingSpec(Seeded):
     logprobs: bool = Field(
         default=True, description="keep how likely the model found each answer, for the risk-coverage curve"
     )
-
-

@@ -17,13 +17,22 @@ KINDS: Final[dict[str, type[PromptSweepSpec] | type[UncertaintySweepSpec]]] = {
 }
 
 
-def validate_sweep(value: Mapping[str, Any], path: Path) -> SweepSpec:
-    """Return the sweep that a mapping holds; without a kind it is a prompt sweep.
+def kind_of(value: Mapping[str, Any], path: Path) -> str:
+    """Return the kind of the sweep that a mapping holds; without a kind it is a prompt sweep.
 
     Raises:
-        UsageError: its kind is not known, or a key or a value is wrong.
+        UsageError: its kind is not known.
     """
     kind = value.get("kind", "prompt-sweep")
     if not isinstance(kind, str) or kind not in KINDS:
         raise UsageError(f"{path}: kind: found {kind!r}, wanted one of {', '.join(KINDS)}")
-    return validate(KINDS[kind], dict(value), path)
+    return kind
+
+
+def validate_sweep(value: Mapping[str, Any], path: Path) -> SweepSpec:
+    """Return the sweep that a mapping holds.
+
+    Raises:
+        UsageError: its kind is not known, or a key or a value is wrong.
+    """
+    return validate(KINDS[kind_of(value, path)], dict(value), path)

@@ -1,10 +1,10 @@
 """The uncertainty sweep: does the likelihood of an answer predict that it is right, by model and dataset?"""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
+from overnight.spec.asking import Asking
 from overnight.spec.base import Name, Probability, Spec, no_repeats
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.execution import Execution
@@ -13,32 +13,6 @@ from overnight.spec.model import ModelSpec
 from overnight.spec.sampling import Seeded, TopK, TopP
 
 Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(no_repeats)]
-
-
-class BriefStyle(StrEnum):
-    """How the model is told to answer."""
-
-    NONE = "none"  # not at all
-    DEFAULT = "default"  # in a sentence
-    CHAT = "chat"
-    SENTENCE = "sentence"
-    DETAILED = "detailed"
-    SHORT = "short"  # in a few words
-    MANUAL = "manual"  # by three worked examples
-
-
-class Asking(Spec):
-    """How a question is put."""
-
-    style: BriefStyle = BriefStyle.SHORT
-    repeat_brief: bool = Field(default=True, description="say it before every question, the shots' too")
-    with_context: bool = Field(default=True, description="give the passage, where an item has one")
-    shots: NonNegativeInt = Field(default=5, le=64, description="answered questions before the one that is asked")
-    shot_seed: NonNegativeInt = Field(default=10, lt=2**31)
-    shots_from: dict[Name, Name | DatasetSpec] = Field(
-        default={},
-        description="the dataset that the shots of a dataset come from; else those of its items that are not asked",
-    )
 
 
 class UncertaintySampling(Seeded):
@@ -69,6 +43,10 @@ class UncertaintyExperiment(Experiment):
         default=None, description="a seeded sample of this many of each dataset; null: as the dataset says"
     )
     asking: Asking = Asking()
+    shots_from: dict[Name, Name | DatasetSpec] = Field(
+        default={},
+        description="by dataset, the dataset that its shots come from; else those of its items that are not asked",
+    )
     max_new_tokens: PositiveInt = 150
     sampling: UncertaintySampling = UncertaintySampling()
     measures: Names | None = Field(default=None, description="null: all that what is there allows")

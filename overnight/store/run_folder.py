@@ -170,12 +170,17 @@ class RunFolder:
 
     def items(self, dataset: str) -> Path:
         """Return where the frozen items of a dataset are."""
-        return self.path / "items" / f"{dataset}.jsonl"
+        return self.items_folder / f"{dataset}.jsonl"
+
+    @property
+    def items_folder(self) -> Path:
+        """Where the frozen items are."""
+        return self.path / "items"
 
     @property
     def preparation(self) -> Path:
         """What became of every row of the datasets while the items were frozen."""
-        return self.path / "items" / "preparation.json"
+        return self.items_folder / "preparation.json"
 
     def batch_inputs(self, slug: str) -> Path:
         """Return where the exact requests of a trial are."""

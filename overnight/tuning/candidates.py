@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from overnight.errors import UsageError
+from overnight.spec.execution import Execution
 from overnight.spec.model import EngineKind
 from overnight.spec.overrides import Overrides
-from overnight.spec.execution import Execution
 
 _SLOTS = (4, 1, 2, 8)  # the default first: what is measured first is compared with
 _SLOTS_OF_GPU = (4, 1, 8, 16, 32)  # it computes many at once for hardly more than one

@@ -16,8 +16,8 @@ from overnight.memory.estimate import MemoryEstimate
 from overnight.memory.processes import MemoryWatch
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
-from overnight.spec.model import ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import ModelSpec
 from overnight.store.journal import Journal, Row, is_done, read_rows
 from overnight.tuning.candidates import Candidate
 from overnight.tuning.race import Outcome, Status, stretches

@@ -12,8 +12,8 @@ from overnight.memory.estimate import MemoryEstimate, Place
 from overnight.memory.fitting import model_fit
 from overnight.memory.free import FreeMemory, free_memory
 from overnight.memory.peaks import note_peak
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.telemetry.cores import read_cores
 from overnight.telemetry.environment import machine_identity
 from overnight.tuning.candidates import Candidate, Cores, candidates

@@ -73,8 +73,8 @@ def llama_cpp(weights: Path, folder: Path) -> Iterator[Subject]:
 def transformers(weights: Path, folder: Path) -> Iterator[Subject]:
     from overnight.engines.holding import connect, hold
     from overnight.engines.sources import fetch
-    from overnight.spec.model import ModelSpec
     from overnight.spec.execution import Execution
+    from overnight.spec.model import ModelSpec
 
     model = ModelSpec(
         name="smollm2",
@@ -124,8 +124,8 @@ def openai_compatible(weights: Path, folder: Path) -> Iterator[Subject]:
 @contextlib.contextmanager
 def ollama(weights: Path, folder: Path) -> Iterator[Subject]:
     from overnight.engines.holding import connect, hold
-    from overnight.spec.model import ModelSpec
     from overnight.spec.execution import Execution
+    from overnight.spec.model import ModelSpec
     from tests.engines.ollama_models import Models, Tag
     from tests.engines.ollama_server import OllamaServer
 

@@ -16,8 +16,8 @@ from overnight.errors import OutOfMemory
 from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.spec.config_root import ConfigRoot, shipped_config
-from overnight.spec.model import ModelSpec
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import ModelSpec
 
 pytestmark = pytest.mark.gpu
 

@@ -32,8 +32,8 @@ from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.records import FinishReason
 from overnight.spec.engine_ollama import OllamaSettings
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import EngineKind, ModelSpec
 from tests.engines.ollama_models import Models, Refused, Tag
 from tests.engines.ollama_server import OllamaServer
 

@@ -17,8 +17,8 @@ from overnight.planning.ladder import Rung, ladder
 from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.spec.config_root import ConfigRoot, shipped_config
-from overnight.spec.model import ModelSpec
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import ModelSpec
 
 MIB = 2**20
 CONTEXT_TOKENS = 2048

@@ -5,8 +5,8 @@ import pytest
 
 from overnight.planning.requests import Request
 from overnight.spec.config_root import ConfigRoot, own_presets, shipped_config
-from overnight.spec.model import ModelSpec
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import ModelSpec
 from overnight.tuning.race import Status
 from overnight.tuning.tuning import planned, tune
 from overnight.tuning.writing import write_preset

@@ -13,8 +13,8 @@ from overnight.planning.trials import expand_trials
 from overnight.records import Item
 from overnight.runs.resolving import resolve
 from overnight.spec.config_root import ConfigRoot, shipped_config
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 

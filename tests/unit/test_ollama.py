@@ -31,8 +31,8 @@ from overnight.errors import (
 from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.spec.engine_ollama import OllamaSettings
-from overnight.spec.model import EngineKind
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import EngineKind
 
 NEW = ServerVersion(0, 34, 2)
 

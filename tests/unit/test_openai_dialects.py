@@ -17,8 +17,8 @@ from overnight.planning.trials import expand_trials
 from overnight.prompting.messages import Message
 from overnight.runs.opening import config_text
 from overnight.spec.engine_openai import Dialect
-from overnight.spec.model import ModelSpec
 from overnight.spec.execution import EngineSettings
+from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import validate
 

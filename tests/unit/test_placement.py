@@ -19,8 +19,8 @@ from overnight.memory.estimate import Place
 from overnight.memory.facts import LayerFacts, ModelFacts, TensorFacts
 from overnight.memory.layers import most_layers, n_layers
 from overnight.memory.llama_cpp_estimate import LlamaCppSettings, estimate_llama_cpp
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import EngineKind, ModelSpec
 
 GIB = 2**30
 CARD = "NVIDIA H100"

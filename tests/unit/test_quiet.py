@@ -9,8 +9,8 @@ import pytest
 from overnight.runs import calculating as calculation
 from overnight.runs.calculating import calculating, generating
 from overnight.runs.quiet import Quiet
-from overnight.spec.model import EngineKind
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind
 
 SOON_S = 10.0
 NOT_YET_S = 0.05

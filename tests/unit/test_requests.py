@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from overnight.errors import StoreError
 from overnight.planning.parts import Part, split_parts
 from overnight.planning.plan import Plan, make_plan
+from overnight.planning.prompt_trials import PromptTrial as Trial
 from overnight.planning.requests import (
     Request,
     as_row,
@@ -20,7 +21,7 @@ from overnight.planning.requests import (
     request_seed,
     same_prompt_groups,
 )
-from overnight.planning.trials import Trial, expand_trials
+from overnight.planning.trials import expand_trials
 from overnight.prompting.messages import CLOSED_INSTRUCTION, OPEN_INSTRUCTION, messages
 from overnight.records import Condition, Item, ItemType
 from overnight.runs.building import build_requests, built_requests

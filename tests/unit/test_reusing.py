@@ -19,7 +19,7 @@ from overnight.engines.protocol import Completion
 from overnight.errors import ContextOverflow, StopRequested
 from overnight.planning.plan import ModelBlock, Plan, make_plan
 from overnight.planning.requests import Request
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.prompting.messages import Message
 from overnight.records import FinishReason, Item
 from overnight.runs.building import build_requests
@@ -28,8 +28,8 @@ from overnight.runs.parsing import write_predictions
 from overnight.runs.reusing import reuse_in_block
 from overnight.runs.scoring import write_scores
 from overnight.runs.trials import needs_engine, note_generated
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import EngineSettings
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec, ScoringSpec, UnsupportedSpec
 from overnight.store import segments as store_segments
 from overnight.store.journal import read_rows
@@ -415,6 +415,7 @@ def test_every_field_that_can_change_an_answer_changes_the_key(request: Request,
         "seed": request.seed + 1,
         "stop": (*request.stop, "x"),
         "logprobs": not request.logprobs,
+        "tokens": not request.tokens,
     }
     fields = {field.name for field in dataclasses.fields(Request)}
     same = {"part": "elsewhere", "alternatives": 5}

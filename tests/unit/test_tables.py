@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from overnight.errors import StoreError
 from overnight.planning.plan import Plan, make_plan, restricted
 from overnight.planning.requests import part_requests
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.records import Item
 from overnight.runs.costing import write_costs
 from overnight.runs.parsing import write_predictions

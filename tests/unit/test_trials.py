@@ -7,8 +7,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from overnight.errors import UsageError
+from overnight.planning.identity import FINGERPRINT_VERSION
 from overnight.planning.plan import make_plan, plan_record
-from overnight.planning.trials import FINGERPRINT_VERSION, Trial, expand_trials, experiment_fingerprint
+from overnight.planning.prompt_trials import PromptTrial as Trial
+from overnight.planning.trials import expand_trials, experiment_fingerprint
 from overnight.prompting.messages import template_digest
 from overnight.records import Arm, Condition, Item, ItemType
 from overnight.runs.opening import config_text, load_spec

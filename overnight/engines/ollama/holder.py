@@ -34,8 +34,8 @@ from overnight.errors import (
     ModelNotFound,
     OutOfMemory,
 )
-from overnight.spec.model import ModelSpec
 from overnight.spec.execution import EngineSettings
+from overnight.spec.model import ModelSpec
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2

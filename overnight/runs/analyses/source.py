@@ -6,7 +6,7 @@ from typing import Any
 
 from overnight.ids import temperature_label
 from overnight.planning.plan import Plan
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.runs.score_arrays import BoolArray, ScoreTable
 from overnight.spec.pricing import PricingSpec
 from overnight.spec.prompt_sweep import StatisticsSpec

@@ -7,8 +7,7 @@ import pytest
 from overnight.errors import UsageError
 from overnight.runs.costing import add_usage, costs_record, local_cost, write_costs
 from overnight.runs.tables import PREDICTION_COLUMNS, SCORE_COLUMNS
-from overnight.spec.pricing import LocalTariff
-from overnight.spec.pricing import PricingSpec
+from overnight.spec.pricing import LocalTariff, PricingSpec
 from overnight.spec.reading import validate
 from overnight.store.files import read_json, write_text
 from overnight.store.journal import Journal

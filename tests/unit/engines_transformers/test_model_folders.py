@@ -14,8 +14,8 @@ from overnight.engines.sources import fetch, weights_digest, with_digest
 from overnight.engines.transformers.client import TransformersEngine
 from overnight.errors import EngineCrashed, ModelNotFound, StoreError, UsageError
 from overnight.planning.trials import expand_trials
-from overnight.spec.model import ModelSpec
 from overnight.spec.execution import EngineSettings, Execution
+from overnight.spec.model import ModelSpec
 
 FIELDS = {
     "name": "tiny",

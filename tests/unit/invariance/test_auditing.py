@@ -18,7 +18,7 @@ from overnight.errors import BadResponse, EngineUnavailable, RateLimited
 from overnight.invariance.record import AuditRecord
 from overnight.planning.plan import ModelBlock, Plan, make_plan
 from overnight.planning.requests import Request
-from overnight.planning.trials import Trial
+from overnight.planning.trial import Trial
 from overnight.records import FinishReason, Item
 from overnight.runs.auditing import Audit
 from overnight.runs.building import build_requests

@@ -24,8 +24,8 @@ from overnight.memory.processes import MeasuredPeak
 from overnight.memory.weights import local_weights
 from overnight.planning.plan import make_plan, plan_record
 from overnight.records import Item
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.telemetry.environment import machine_identity
 

@@ -16,8 +16,8 @@ from overnight.planning.ladder import Ladder, Rung
 from overnight.planning.plan import ModelBlock, Plan, make_plan
 from overnight.records import Item
 from overnight.spec.engine_openai import Dialect, Endpoint
-from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 
 GIB = 1 << 30

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overnight.errors import UsageError
-from overnight.spec.model import EngineKind
 from overnight.spec.execution import Execution
+from overnight.spec.model import EngineKind
 from overnight.tuning.candidates import Candidate, Cores, candidates
 
 FOUR = Cores(physical=4, logical=8)

@@ -1,0 +1,82 @@
+"""What all sweeps have in common: a run is opened, its trials are asked, and what they show is told."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.deadline import trials_until
+from flows.waves import trials_in_waves
+from overnight.errors import StopRequested
+from overnight.planning.plan import Plan
+from overnight.runs.deadline import DEADLINE, last_call_of, what_deadline_cut
+from overnight.runs.ending import begin_run, end_run, seal_reports
+from overnight.runs.opening import frozen_items, load_plan, opened_run
+from overnight.runs.resolving import resolve
+from overnight.spec.config_root import ConfigRoot
+from overnight.spec.run_options import RunOptions
+from overnight.spec.steps import Step
+from overnight.spec.sweep import SweepSpec
+from overnight.store.manifest import TrialState
+from overnight.store.run_folder import RunFolder
+from tasks.preparation import prepare
+from tasks.reporting import report
+
+
+def carry_out(
+    sweep: SweepSpec, run: RunOptions, conclude: Callable[[RunFolder, SweepSpec, Plan], None]
+) -> State[Path]:
+    """Run a sweep, and return how it ended.
+
+    Args:
+        sweep: names in it are looked up in the configuration folder.
+        run: under which name, where, and whether to go on with an earlier run.
+        conclude: the statistics step: what is said of the trials together, once all of them were asked.
+    """
+    spec = resolve(sweep, ConfigRoot(run.config_dir or Path("config")))
+    last_call = last_call_of(spec.execution) if run.steps.asks else None
+    if run.steps.has(Step.PREPARE) and not run.skip_prepare:
+        prepare(spec.experiment, frozen_items(run))
+    with opened_run(spec, run) as folder:
+        plan = load_plan(folder, spec)
+        begin_run(folder)
+        get_run_logger().info(
+            "%s: %d trials, %d requests, %d models",
+            folder.path,
+            len(plan.trials),
+            plan.n_requests,
+            len(plan.blocks),
+        )
+        try:
+            states = (
+                trials_until(last_call, folder, spec, plan, run)
+                if last_call
+                else trials_in_waves(folder, spec, plan, run)
+            )
+            if run.steps.has(Step.STATS):
+                conclude(folder, spec, plan)
+        except StopRequested:
+            end_run(folder, TrialState.STOPPED)
+            return Cancelled(message=f"stopped; go on with `overnight resume {folder.run_id}`")
+        failed = [slug for slug, state in states.items() if not state.is_completed()]
+        problem = f"{len(failed)} of {len(states)} trials failed: {', '.join(failed)}" if failed else None
+        cut = what_deadline_cut(folder, plan)
+        end_run(
+            folder,
+            TrialState.FAILED if failed else TrialState.STOPPED if cut else _last_state(run),
+            problem or cut,
+        )
+        if run.steps.has(Step.REPORT):
+            report(folder.path)
+        seal_reports(folder)
+        if problem:
+            return Failed(message=problem)
+        if cut:
+            return Cancelled(name=DEADLINE, message=cut)
+        return Completed(message=str(folder.path), data=folder.path)
+
+
+def _last_state(run: RunOptions) -> TrialState:
+    return TrialState.DONE if run.steps.has(Step.COSTS) else TrialState.PARTIAL
