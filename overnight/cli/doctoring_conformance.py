@@ -47,7 +47,12 @@ def record(pair: Pair, found: Agreement) -> dict[str, Any]:
         "model": pair.first.name,
         "engines": [pair.first.engine.value, pair.second.engine.value],
         "agrees": found.agrees,
-        "tolerance": {"name": tolerance.name, "token": tolerance.token, "mean": tolerance.mean},
+        "tolerance": {
+            "name": tolerance.name,
+            "odds": tolerance.odds,
+            "tie": tolerance.tie,
+            "mean": tolerance.mean,
+        },
         "answer_tokens": ANSWER_TOKENS,
         "n_prompts": len(found.compared),
         "n_same_prompt_tokens": found.n_same_count,
@@ -94,8 +99,8 @@ def _print(out: Console, pair: Pair, found: Agreement) -> None:
         )
     _say(
         out,
-        f"tolerance {tolerance.name!r}: {tolerance.mean:g} nats a token for an answer, {tolerance.token:g} for one "
-        f"token and for a tie; room for {tolerance.contains}",
+        f"tolerance {tolerance.name!r}: {tolerance.mean:g} nats a token for an answer, {tolerance.odds:g} for the log "
+        f"odds of a token and for a tie; room for {tolerance.contains}",
     )
     for prompt, problems in found.problems.items():
         _say(out, f"  {prompt}: {'; '.join(problems)}")

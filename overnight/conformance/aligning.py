@@ -19,7 +19,7 @@ class Parting:
 
     def is_tie(self, tolerance: Tolerance) -> bool:
         """True where both tokens are as good as equally likely, by every engine that can know."""
-        return bool(self.gaps) and all(gap is not None and gap <= tolerance.token for gap in self.gaps)
+        return bool(self.gaps) and all(gap is not None and gap <= tolerance.tie for gap in self.gaps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,23 +20,28 @@ class Compared:
     prompt: str  # its name
     prompt_tokens: tuple[int | None, int | None]
     parting: Parting | None  # None where they are the same
-    differences: tuple[float, ...]
-    """Log-probability by the first engine less that by the second, of each token before they part; nats."""
+    logprobs: tuple[tuple[float, float], ...]
+    """Log-probability by the first engine and by the second, of each token before they part; nats."""
 
     @property
     def n_common(self) -> int:
         """Tokens before they part."""
-        return len(self.differences)
+        return len(self.logprobs)
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        """Log-probability by the first engine less that by the second, of each token before they part; nats."""
+        return tuple(first - second for first, second in self.logprobs)
 
     @property
     def g_nll_difference_per_token(self) -> float | None:
         """G-NLL of the first minus that of the second over the common tokens, divided by their number; nats."""
-        return -math.fsum(self.differences) / len(self.differences) if self.differences else None
+        return -math.fsum(self.differences) / self.n_common if self.logprobs else None
 
     @property
     def largest(self) -> float | None:
         """The largest difference of one token, without its sign."""
-        return max(map(abs, self.differences)) if self.differences else None
+        return max(map(abs, self.differences), default=None)
 
     @property
     def has_same_count(self) -> bool:
@@ -50,12 +55,18 @@ class Compared:
         if not self.has_same_count:
             first, second = self.prompt_tokens
             found.append(f"the prompt has {first} tokens for one and {second} for the other")
-        mean, largest = self.g_nll_difference_per_token, self.largest
-        allowed = tolerance.of_mean(self.n_common)
-        if mean is not None and abs(mean) > allowed:
+        mean, allowed = self.g_nll_difference_per_token, tolerance.of_mean(self.n_common)
+        if mean is not None and allowed is not None and abs(mean) > allowed:
             found.append(f"G-NLL differs by {abs(mean):.4f} nats a token, {allowed:g} are allowed")
-        if largest is not None and largest > tolerance.token:
-            found.append(f"a token differs by {largest:.4f} nats, {tolerance.token:g} are allowed")
+        excess = [
+            (abs(one - other) - tolerance.of_token(one, other), one, other) for one, other in self.logprobs
+        ]
+        if excess and (worst := max(excess))[0] > 0:
+            _, one, other = worst
+            found.append(
+                f"a token differs by {abs(one - other):.4f} nats, {tolerance.of_token(one, other):.4f} are allowed "
+                f"where one of the engines gives it {math.exp(min(one, other)):.1%}"
+            )
         if self.parting is not None and not self.parting.is_tie(tolerance):
             gaps = ", ".join(
                 "more than any listed" if gap is None else f"{gap:.3f}" for gap in self.parting.gaps
@@ -135,5 +146,5 @@ def compare(prompt: str, first: Completion, second: Completion) -> Compared:
         prompt=prompt,
         prompt_tokens=(first.prompt_tokens, second.prompt_tokens),
         parting=aligned.parting,
-        differences=tuple(one.logprob - other.logprob for one, other in aligned.shared),
+        logprobs=tuple((one.logprob, other.logprob) for one, other in aligned.shared),
     )

@@ -17,6 +17,11 @@ def log_probabilities(model: Any, prompt: list[int], answer: list[int]) -> torch
     return logits.double().log_softmax(dim=-1)[range(len(answer)), answer]
 
 
+def log_odds(logprobs: torch.Tensor) -> torch.Tensor:
+    """Return log(p / (1 - p)) of each log-probability."""
+    return logprobs - torch.log(-torch.expm1(logprobs))
+
+
 @contextmanager
 def attention_in_bfloat16(model: Any) -> Iterator[None]:
     """Round queries, keys and values, as llama.cpp's attention does where keys and values are kept in bfloat16."""

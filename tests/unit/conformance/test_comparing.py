@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from overnight.conformance.tolerance import Tolerance
 from overnight.engines.protocol import Completion, Step, Token
 from overnight.records import FinishReason
 
-NARROW = Tolerance(name="narrow", token=0.1, mean=0.01, contains="nothing")
+NARROW = Tolerance(name="narrow", odds=0.2, mean=0.01, contains="nothing")
 END = "\x00"  # the token that ends an answer
 
 
@@ -56,7 +57,7 @@ def test_g_nll_difference_per_token_is_the_mean_over_the_common_tokens_with_its_
 
 @pytest.mark.parametrize(
     ("gap_of_first", "gap_of_second", "is_tie"),
-    [(0.0, 0.0, True), (0.1, 0.09, True), (0.11, 0.0, False), (0.0, 0.11, False)],
+    [(0.0, 0.0, True), (0.2, 0.19, True), (0.21, 0.0, False), (0.0, 0.21, False)],
 )
 def test_a_parting_is_a_tie_only_where_both_engines_find_both_tokens_as_likely(
     gap_of_first, gap_of_second, is_tie
@@ -92,26 +93,48 @@ def test_a_prompt_that_is_cut_into_other_tokens_is_no_agreement_even_with_equal_
     assert compare("p", answer(step("one"), prompt_tokens=None), answer(step("one"))).has_same_count
 
 
-def test_few_tokens_are_held_to_the_bound_of_one_and_many_to_that_of_the_mean() -> None:
-    def apart(n_tokens: int, by: float):
-        first = answer(*(step("one", logprob=-0.5) for _ in range(n_tokens)))
-        second = answer(*(step("one", logprob=-0.5 - by) for _ in range(n_tokens)))
-        return compare("p", first, second).problems(NARROW)
+def apart(n_tokens: int, by: float, logprob: float = -0.5) -> tuple[str, ...]:
+    first = answer(*(step("one", logprob=logprob) for _ in range(n_tokens)))
+    second = answer(*(step("one", logprob=logprob - by) for _ in range(n_tokens)))
+    return compare("p", first, second).problems(NARROW)
 
+
+def test_few_tokens_are_held_to_the_bound_of_one_and_many_to_that_of_the_mean() -> None:
     assert apart(7, 0.05) == ()
     assert apart(8, 0.05) == ("G-NLL differs by 0.0500 nats a token, 0.01 are allowed",)
     assert apart(8, 0.009) == ()
-    assert apart(1, 0.2) == (
-        "G-NLL differs by 0.2000 nats a token, 0.1 are allowed",
-        "a token differs by 0.2000 nats, 0.1 are allowed",
+
+
+def test_a_token_may_differ_by_what_its_log_odds_may_and_so_by_less_the_surer_both_engines_are() -> None:
+    # d log p = (1 - p) d log(p / (1 - p)): 0.2 of log odds are 0.1 at p = 0.5, less than 0.02 at p = 0.9.
+    half, sure = math.log(0.5), math.log(0.9)
+    assert apart(1, 0.1, half) == ()
+    assert apart(1, 0.2, half) == (
+        "a token differs by 0.2000 nats, 0.1191 are allowed where one of the engines gives it 40.9%",
     )
+    assert apart(1, 0.02, sure) == ()
+    assert apart(1, 0.05, sure) == (
+        "a token differs by 0.0500 nats, 0.0298 are allowed where one of the engines gives it 85.6%",
+    )
+
+
+@pytest.mark.parametrize("p", [0.001, 0.3, 0.9, 0.9999])
+def test_log_odds_at_the_bound_are_within_it_to_first_order_and_twice_as_far_apart_are_not(p) -> None:
+    def logprob(odds: float) -> float:
+        return -math.log1p(math.exp(-odds))
+
+    odds, exact = math.log(p / (1 - p)), Tolerance(name="t", odds=0.01, mean=1, contains="nothing")
+    summed = exact.of_token(0.0, 0.0)
+    for times, is_within in ((0.98, True), (2.0, False)):
+        ours, theirs = logprob(odds), logprob(odds - 0.01 * times)
+        assert (ours - theirs <= exact.of_token(ours, theirs) - summed) is is_within
 
 
 def test_errors_that_cancel_out_in_the_mean_are_seen_in_the_token() -> None:
     first = answer(*(step("one", logprob=-1.0) for _ in range(10)))
     second = answer(*(step("one", logprob=-1.0 + sign * 0.3) for sign in (1, -1) * 5))
     assert compare("p", first, second).problems(NARROW) == (
-        "a token differs by 0.3000 nats, 0.1 are allowed",
+        "a token differs by 0.3000 nats, 0.1274 are allowed where one of the engines gives it 36.8%",
     )
 
 

@@ -121,15 +121,20 @@ def test_the_exit_code_says_whether_they_agree(found, capsys) -> None:
     assert "the engines agree: 1 of 1 prompts" in said
     assert said.splitlines()[1].split() == ["capital", "identical", "1", "-0.25000", "0.25000", "yes"]
 
-    found(0.75)
+    found(1.25)
     with pytest.raises(SystemExit) as leaving:
         main(["doctor", "--conformance", "m", "--json"])
     assert leaving.value.code == 1
     record = json.loads(capsys.readouterr().out)
     assert record["agrees"] is False
-    assert record["worst_g_nll_difference_per_token"] == -0.75  # the first engine is surer
-    assert record["tolerance"] == {"name": "quantised", "token": QUANTISED.token, "mean": QUANTISED.mean}
-    assert len(record["prompts"][0]["problems"]) == 2
+    assert record["worst_g_nll_difference_per_token"] == -1.25  # the first engine is surer
+    assert record["tolerance"] == {
+        "name": "quantised",
+        "odds": QUANTISED.odds,
+        "tie": QUANTISED.tie,
+        "mean": QUANTISED.mean,
+    }
+    assert len(record["prompts"][0]["problems"]) == 1
 
 
 @pytest.mark.parametrize("more", [["RUN"], ["--online"]])
