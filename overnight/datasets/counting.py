@@ -22,7 +22,8 @@ class DatasetCount:
     n_rows: int  # read
     n_duplicates: int  # of a published file, left out
     n_blank_answers: int  # of a published file, left out of the golds
-    n_items: int  # rows that are items
+    n_items: int  # rows that are items, and wanted
+    n_not_wanted: int = 0  # items without an answer, where only those with one are asked
     after_max_items: int
     expected_after_limit: int = 0
     after_limit_items: int = 0  # frozen
@@ -36,7 +37,11 @@ class DatasetCount:
         """
         wanted = self.n_items if self.max_items is None else min(self.max_items, self.n_items)
         for step, is_, should_be in (
-            ("rows that are items or duplicates", self.n_items + self.n_duplicates, self.n_rows),
+            (
+                "rows that are items or duplicates",
+                self.n_items + self.n_not_wanted + self.n_duplicates,
+                self.n_rows,
+            ),
             ("items after max_items", self.after_max_items, wanted),
             ("items after experiment.limit_items", self.after_limit_items, self.expected_after_limit),
         ):

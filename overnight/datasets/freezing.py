@@ -37,7 +37,7 @@ def prepare_items(experiment: Experiment) -> Entry:
         "version": PREPARATION_VERSION,
         **datasets_identity(experiment),
         "rules": answer_rules(experiment),
-        **_shots_identity(experiment),
+        **_uncertainty_identity(experiment),
     }
     return ContentStore(cache_folder(), "items").get_or_build(
         identity, lambda folder: _freeze(experiment, folder)
@@ -89,11 +89,14 @@ def _shots(spec: DatasetSpec, asked: Sequence[Item], experiment: UncertaintyExpe
         raise UsageError(f"dataset {spec.name}: {error}") from None
 
 
-def _shots_identity(experiment: Experiment) -> dict[str, Any]:
-    if not isinstance(experiment, UncertaintyExperiment) or not experiment.asking.shots:
+def _uncertainty_identity(experiment: Experiment) -> dict[str, Any]:
+    if not isinstance(experiment, UncertaintyExperiment):
         return {}
     sources = {name: d.sha256 for name, d in experiment.shots_from.items() if isinstance(d, DatasetSpec)}
-    return {"shots": [experiment.asking.shots, experiment.asking.shot_seed, sources]}
+    return {
+        "shots": [experiment.asking.shots, experiment.asking.shot_seed, sources],
+        "answerable_only": experiment.answerable_only,
+    }
 
 
 def _draw(spec: DatasetSpec, experiment: Experiment) -> tuple[Drawing, DatasetCount]:
@@ -101,12 +104,17 @@ def _draw(spec: DatasetSpec, experiment: Experiment) -> tuple[Drawing, DatasetCo
     tally = Tally()
     bounds = [most for most in (spec.max_items, experiment.limit_items) if most is not None]
     drawing = Drawing(seed=experiment.sampling.seed, most=min(bounds, default=None))
+    is_answerable_only = isinstance(experiment, UncertaintyExperiment) and experiment.answerable_only
+    n_not_wanted = 0
     if not spec.is_switched_off:
         _require_pinned_content(spec)
         rows = RowsDigest()
         for item in iterate_items(spec, tally):
             rows.add(item)
-            drawing.add(item)
+            if is_answerable_only and item.is_unanswerable:
+                n_not_wanted += 1
+            else:
+                drawing.add(item)
         _require_pinned_rows(spec, rows)
         drawing.keep(spec.max_items)
     after_cap = sum(drawing.sizes.values())
@@ -119,7 +127,8 @@ def _draw(spec: DatasetSpec, experiment: Experiment) -> tuple[Drawing, DatasetCo
         n_rows=tally.n_rows,
         n_duplicates=tally.n_duplicates,
         n_blank_answers=tally.n_blank_answers,
-        n_items=tally.n_items,
+        n_items=tally.n_items - n_not_wanted,
+        n_not_wanted=n_not_wanted,
         after_max_items=after_cap,
     )
 

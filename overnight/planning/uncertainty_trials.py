@@ -17,12 +17,20 @@ from overnight.spec.asking import Asking
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.sampling import MaxNewTokens, SamplingSpec
+from overnight.spec.text_model import TextModelSpec
 from overnight.spec.uncertainty_sweep import UncertaintyExperiment, UncertaintySweepSpec
 from overnight.uncertainty.labels import LABELS
-from overnight.uncertainty.measures import MEASURES
+from overnight.uncertainty.measure import Measure, Need
+from overnight.uncertainty.measures import MEASURES, measures_with
 
 _BYTES_PER_TOKEN = 2  # of prompt text, at least; English has about four
 _TEMPLATE_TOKENS = 64
+_SET_BY = {
+    Need.SAMPLES: "sampling.samples_per_item",
+    Need.RELEVANCE: "relevance",
+    Need.ENTAILMENT: "entailment",
+    Need.LOGPROBS: "models",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +124,7 @@ def uncertainty_trials(spec: UncertaintySweepSpec) -> Iterator[UncertaintyTrial]
         UsageError: a model gives no log-probabilities, or a measure or a label is not known.
     """
     experiment = spec.experiment
-    _require_known("measures", experiment.measures or (), MEASURES)
-    _require_known("labels", experiment.labels, LABELS)
+    _require_labels(experiment)
     for model in experiment.models:
         for dataset in experiment.datasets:
             if not isinstance(model, ModelSpec) or not isinstance(dataset, DatasetSpec):
@@ -130,11 +137,53 @@ def uncertainty_sweep_identity(experiment: UncertaintyExperiment) -> dict[str, A
     """Return what, beside its trials, makes two sweeps the same: what is measured, and how it is judged."""
     return {
         "answer_rules": answer_rules(experiment),
-        "measures": experiment.measures,
+        "measures": [measure.name for measure in measures_of(experiment)],
+        "relevance": _text_model(experiment.relevance),
+        "entailment": _text_model(experiment.entailment),
+        "judge": weights_identity(experiment.judge) if isinstance(experiment.judge, ModelSpec) else None,
         "labels": experiment.labels,
         "main": [experiment.main_measure, experiment.main_label],
         "statistics": experiment.statistics.model_dump(mode="json"),
     }
+
+
+def measures_of(experiment: UncertaintyExperiment) -> tuple[Measure, ...]:
+    """Return what is measured: what was named, or else all that what is there allows.
+
+    Raises:
+        UsageError: a measure is not known, or needs what is not there.
+    """
+    had = {Need.LOGPROBS}
+    had |= {Need.SAMPLES} if experiment.sampling.samples_per_item else set()
+    had |= {Need.RELEVANCE} if experiment.relevance else set()
+    had |= {Need.ENTAILMENT} if experiment.entailment else set()
+    if experiment.measures is None:
+        return measures_with(had)
+    _require_known("measures", experiment.measures, MEASURES)
+    found = tuple(MEASURES[name] for name in experiment.measures)
+    for measure in found:
+        if lacking := sorted(measure.needs - had):
+            raise UsageError(
+                f"experiment.measures: {measure.name} needs {', '.join(lacking)}; set experiment."
+                f"{_SET_BY[lacking[0]]}, or take the measure out"
+            )
+    return found
+
+
+def _require_labels(experiment: UncertaintyExperiment) -> None:
+    _require_known("labels", experiment.labels, LABELS)
+    if "judge" in experiment.labels and experiment.judge is None:
+        raise UsageError("experiment.labels: judge needs a model; name it in experiment.judge, or take the label out")
+    for key, name, known in (
+        ("main_label", experiment.main_label, experiment.labels),
+        ("main_measure", experiment.main_measure, [measure.name for measure in measures_of(experiment)]),
+    ):
+        if name not in known:
+            raise UsageError(f"experiment.{key}: {name!r} is not among {', '.join(known)}; name one of them")
+
+
+def _text_model(value: str | TextModelSpec | None) -> dict[str, Any] | None:
+    return value.identity if isinstance(value, TextModelSpec) else None
 
 
 def _trial(model: ModelSpec, dataset: DatasetSpec, experiment: UncertaintyExperiment) -> UncertaintyTrial:
@@ -185,6 +234,7 @@ def _fingerprint(
             "max_new_tokens": experiment.max_new_tokens,
             "sampling": sampling.model_dump(mode="json"),
             "datasets": datasets_identity(experiment),
+            "answerable_only": experiment.answerable_only,
             "shots_from": shots.sha256 if isinstance(shots, DatasetSpec) else shots,
         }
     )

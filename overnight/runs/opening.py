@@ -24,6 +24,7 @@ from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping
 from overnight.spec.run_options import RunOptions
 from overnight.spec.sweep import SweepSpec, validate_sweep
+from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 from overnight.store.files import read_json, remove_scratch, require_writable, write_json, write_text
 from overnight.store.manifest import (
     Artifact,
@@ -240,6 +241,18 @@ def load_prompt_sweep(folder: RunFolder) -> PromptSweepSpec:
     spec = load_spec(folder)
     if not isinstance(spec, PromptSweepSpec):
         raise UsageError(f"run {folder.run_id} is a {spec.kind}, a prompt-sweep was wanted")
+    return spec
+
+
+def load_uncertainty_sweep(folder: RunFolder) -> UncertaintySweepSpec:
+    """Return the configuration of an uncertainty sweep.
+
+    Raises:
+        UsageError: the run is of another kind.
+    """
+    spec = load_spec(folder)
+    if not isinstance(spec, UncertaintySweepSpec):
+        raise UsageError(f"run {folder.run_id} is a {spec.kind}, an uncertainty-sweep was wanted")
     return spec
 
 

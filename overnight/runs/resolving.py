@@ -16,6 +16,7 @@ from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_set import PromptSet
 from overnight.spec.prompt_sweep import Defaults, ExplicitTrial, PromptSweepExperiment, PromptSweepSpec
 from overnight.spec.sweep import SweepSpec
+from overnight.spec.text_model import TextModelSpec
 from overnight.spec.uncertainty_sweep import UncertaintyExperiment
 
 S = TypeVar("S", bound=SweepSpec)
@@ -59,6 +60,9 @@ class _Finder:
     def prompt_set(self, value: str | PromptSet) -> PromptSet:
         return self.root.prompt_set(value) if isinstance(value, str) else value
 
+    def text_model(self, value: str | TextModelSpec) -> TextModelSpec:
+        return self.root.text_model(value) if isinstance(value, str) else value
+
     def dataset(self, value: str | DatasetSpec) -> DatasetSpec:
         return _dataset(value, self.root)
 
@@ -101,6 +105,9 @@ def _uncertainty_sweep(experiment: UncertaintyExperiment, find: _Finder) -> Unce
     return experiment.model_copy(
         update={
             "models": tuple(find.model(value) for value in experiment.models),
+            "relevance": experiment.relevance and find.text_model(experiment.relevance),
+            "entailment": experiment.entailment and find.text_model(experiment.entailment),
+            "judge": experiment.judge and find.model(experiment.judge),
             "datasets": datasets,
             "shots_from": {name: find.dataset(value) for name, value in experiment.shots_from.items()},
         }

@@ -11,6 +11,7 @@ from overnight.spec.execution import Execution
 from overnight.spec.experiment import Experiment
 from overnight.spec.model import ModelSpec
 from overnight.spec.sampling import Seeded, TopK, TopP
+from overnight.spec.text_model import TextModelSpec
 
 Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(no_repeats)]
 
@@ -49,6 +50,18 @@ class UncertaintyExperiment(Experiment):
     )
     max_new_tokens: PositiveInt = 150
     sampling: UncertaintySampling = UncertaintySampling()
+    answerable_only: bool = Field(
+        default=True, description="leave out items that their passage does not answer; there is no right answer to them"
+    )
+    relevance: Name | TextModelSpec | None = Field(
+        default=None, description="the text model that says how relevant a token is; null: measures that need it are left out"
+    )
+    entailment: Name | TextModelSpec | None = Field(
+        default=None, description="the text model that says which samples mean the same; null: those of equal words do"
+    )
+    judge: Name | ModelSpec | None = Field(
+        default=None, description="the model that is asked whether an answer is right; needed for the label judge"
+    )
     measures: Names | None = Field(default=None, description="null: all that what is there allows")
     labels: Names = ("em", "f1", "rouge_l")
     main_label: Name = Field(default="f1", description="the one that figures show")

@@ -60,6 +60,21 @@ class TrialFolder:
         return self.results / "squad.json"
 
     @property
+    def relevance(self) -> Path:
+        """How relevant each token of the greedy answers is, by a text model."""
+        return self.results / "relevance.jsonl"
+
+    @property
+    def clusters(self) -> Path:
+        """Which samples mean the same, by an entailment model."""
+        return self.results / "clusters.jsonl"
+
+    @property
+    def judgements(self) -> Path:
+        """What a judge said of the greedy answers."""
+        return self.results / "judgements.jsonl"
+
+    @property
     def significance(self) -> Path:
         """The comparison of the arms."""
         return self.results / "significance.json"

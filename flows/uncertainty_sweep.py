@@ -1,0 +1,43 @@
+"""The uncertainty sweep: models x datasets, each a trial; then other models have their say, one after another."""
+
+from pathlib import Path
+
+import prefect.runtime.flow_run
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.sweeping import carry_out
+from overnight.planning.plan import Plan
+from overnight.runs.ending import scored_trials
+from overnight.spec.run_options import RunOptions
+from overnight.spec.sweep import SweepSpec
+from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
+from overnight.store.run_folder import RunFolder
+from tasks.uncertainty import cluster_samples, judge_answers, measure, relate_tokens
+
+
+def _run_name() -> str:
+    parameters = prefect.runtime.flow_run.parameters
+    return str(parameters["run"].run_id or parameters["sweep"].name)
+
+
+# No retries and no persisted result: a run goes on from its folder, draw by draw.
+@flow(name="uncertainty-sweep", flow_run_name=_run_name, persist_result=False)
+def uncertainty_sweep(sweep: UncertaintySweepSpec, run: RunOptions = RunOptions()) -> State[Path]:  # noqa: B008 - frozen
+    """Measure how well the likelihood of an answer predicts that it is right, by model and dataset.
+
+    Args:
+        sweep: what to run; names are looked up in the configuration folder.
+        run: under which name, where, and whether to go on with an earlier run.
+    """
+    return carry_out(sweep, run, _measure)
+
+
+def _measure(folder: RunFolder, _: SweepSpec, plan: Plan) -> None:
+    """Measure every trial that has answers: the models that are needed for it are held one at a time."""
+    answered = scored_trials(folder, plan)
+    relate_tokens(folder.path, answered)
+    cluster_samples(folder.path, answered)
+    judge_answers(folder.path, answered)
+    for slug in answered:
+        measure(folder.path, slug)
