@@ -9,6 +9,7 @@ from overnight.engines.openai.dialects import FACTS, require_taken
 from overnight.errors import UsageError
 from overnight.ids import digest, number_label
 from overnight.planning.identity import FINGERPRINT_VERSION, answer_rules, datasets_identity, weights_identity
+from overnight.planning.model_facts import model_facts
 from overnight.planning.trial import Trial
 from overnight.prompting.asking import prefix, prompt, stop_strings, template_digest
 from overnight.prompting.messages import Message
@@ -197,6 +198,7 @@ def _trial(model: ModelSpec, dataset: DatasetSpec, experiment: UncertaintyExperi
     temps = (0.0, drawn.temperature) if drawn.samples_per_item else (0.0,)
     if experiment.dry_run:
         model = model.model_copy(update={"engine": EngineKind.DRY_RUN})
+    model_facts(model)  # what the analysis will want to know
     _require_logprobs(model, temps, drawn.top_k, sampling.stop)
     return UncertaintyTrial(
         model=model,

@@ -95,6 +95,12 @@ class ModelSpec(Spec):
     params_billion: float = Field(gt=0, description="number of parameters / 1e9")
     quantization: str = Field(description="e.g. Q4_K_M")
     context_tokens: int = Field(gt=0, description="the longest context that the model was trained for")
+    instruct: bool | None = Field(
+        default=None, description="tuned to follow instructions; needed where models are compared by it"
+    )
+    bits_per_weight: float | None = Field(
+        default=None, gt=0, description="null: what is known of the quantization"
+    )
     license: str | None = None
     dtype: Dtype | None = Field(
         default=None,
