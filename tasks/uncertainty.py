@@ -5,6 +5,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from overnight.spec.text_model import TextModelSpec
+from overnight.text_models.holding import Holding, hold_entailment, hold_similarity
+from overnight.uncertainty.judge_requests import judge_name
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -18,11 +21,8 @@ from overnight.runs.opening import load_plan, load_uncertainty_sweep
 from overnight.runs.relating import write_clusters, write_relevance
 from overnight.runs.uncertainty_measuring import write_measures
 from overnight.spec.model import EngineKind, ModelSpec
-from overnight.spec.text_model import TextModelSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 from overnight.store.run_folder import RunFolder
-from overnight.text_models.holding import Holding, hold_entailment, hold_similarity
-from overnight.uncertainty.judge_requests import judge_name
 
 # NO_CACHE throughout: what was asked before is known to the caches of the models and to the files of the trials.
 
@@ -121,6 +121,4 @@ def _loaded(run_dir: Path) -> tuple[RunFolder, UncertaintySweepSpec, Plan]:
 
 
 def _trials(plan: Plan, slugs: Sequence[str]) -> list[UncertaintyTrial]:
-    return [
-        trial for trial in plan.trials if isinstance(trial, UncertaintyTrial) and trial.slug in slugs
-    ]
+    return [trial for trial in plan.trials if isinstance(trial, UncertaintyTrial) and trial.slug in slugs]

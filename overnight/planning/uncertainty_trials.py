@@ -174,7 +174,9 @@ def measures_of(experiment: UncertaintyExperiment) -> tuple[Measure, ...]:
 def _require_labels(experiment: UncertaintyExperiment) -> None:
     _require_known("labels", experiment.labels, LABELS)
     if "judge" in experiment.labels and experiment.judge is None:
-        raise UsageError("experiment.labels: judge needs a model; name it in experiment.judge, or take the label out")
+        raise UsageError(
+            "experiment.labels: judge needs a model; name it in experiment.judge, or take the label out"
+        )
     for key, name, known in (
         ("main_label", experiment.main_label, experiment.labels),
         ("main_measure", experiment.main_measure, [measure.name for measure in measures_of(experiment)]),

@@ -1,6 +1,6 @@
 """The answers of a trial, item by item, read from its journal: the greedy one and those that were drawn at random."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -68,9 +68,7 @@ def item_answers(folder: TrialFolder, plan: Plan, trial: Trial) -> Iterator[Item
                 item=item,
                 greedy=read(item, greedy, 0),
                 samples=tuple(
-                    read(item, arm, index)
-                    for arm in sampled
-                    for index in range(trial.draws(arm.temperature))
+                    read(item, arm, index) for arm in sampled for index in range(trial.draws(arm.temperature))
                 ),
             )
 

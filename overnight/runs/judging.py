@@ -62,7 +62,9 @@ async def _judge(
     async def one(each: _Asked) -> dict[str, object] | None:
         async with turns:
             try:
-                said = read_reply(await engine.complete(judge_request(each.item, each.answer, seed=seed)), judge)
+                said = read_reply(
+                    await engine.complete(judge_request(each.item, each.answer, seed=seed)), judge
+                )
             except (BadResponse, ContextOverflow, UndefinedMetricError):
                 return None
         return {

@@ -90,8 +90,9 @@ def _scored(answers: ItemAnswers, judgement: dict[str, Any] | None) -> ScoredAns
     return ScoredAnswer(
         item_key=answers.item.key,
         score=score_reply(answers.item, answers.greedy.text or "", _RULE, with_rouge=True),
-        judgement=judgement
-        and Judgement(
+        judgement=None
+        if judgement is None
+        else Judgement(
             yes_logprob=judgement["yes_logprob"],
             no_logprob=judgement["no_logprob"],
             judge=judgement["source"],

@@ -51,16 +51,20 @@ class UncertaintyExperiment(Experiment):
     max_new_tokens: PositiveInt = 150
     sampling: UncertaintySampling = UncertaintySampling()
     answerable_only: bool = Field(
-        default=True, description="leave out items that their passage does not answer; there is no right answer to them"
+        default=True,
+        description="leave out items that their passage does not answer; there is no right answer to them",
     )
     relevance: Name | TextModelSpec | None = Field(
-        default=None, description="the text model that says how relevant a token is; null: measures that need it are left out"
+        default=None,
+        description="the text model that says how relevant a token is; null: measures that need it are left out",
     )
     entailment: Name | TextModelSpec | None = Field(
-        default=None, description="the text model that says which samples mean the same; null: those of equal words do"
+        default=None,
+        description="the text model that says which samples mean the same; null: those of equal words do",
     )
     judge: Name | ModelSpec | None = Field(
-        default=None, description="the model that is asked whether an answer is right; needed for the label judge"
+        default=None,
+        description="the model that is asked whether an answer is right; needed for the label judge",
     )
     measures: Names | None = Field(default=None, description="null: all that what is there allows")
     labels: Names = ("em", "f1", "rouge_l")
