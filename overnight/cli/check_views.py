@@ -115,7 +115,7 @@ def _model_record(found: ModelCheck) -> dict[str, Any]:
         "engine": found.model.engine.value,
         "source": found.model.source,
         "is_good": found.is_good,
-        "stages": [asdict(stage) for stage in found.stages],
+        "stages": [_stage(stage) for stage in found.stages],
         "peak_bytes": _peak(found),
         "answer": None
         if answer is None
@@ -128,6 +128,10 @@ def _model_record(found: ModelCheck) -> dict[str, Any]:
             "latency_s": answer.latency_s,
         },
     }
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    return {**asdict(stage), "took_s": round(stage.took_s, 3)}
 
 
 def _peak(found: ModelCheck) -> dict[str, int | None]:
@@ -146,7 +150,7 @@ def _dataset_record(found: DatasetCheck) -> dict[str, Any]:
         "format": found.dataset.format.value,
         "type": found.dataset.type.value,
         "is_good": found.is_good,
-        "stages": [asdict(stage) for stage in found.stages],
+        "stages": [_stage(stage) for stage in found.stages],
         "facts": None
         if facts is None
         else {

@@ -139,9 +139,8 @@ def _accuracy(value: Any) -> Cell:
     if isinstance(value, NumberArray):
         numbers = value.numbers() if not value.shape else []
         value = numbers[0] if len(numbers) == 1 else None
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return Cell(value=None, undefined_because="the accuracy is no finite number")
-    return Cell(value=float(value))
+    known = _finite(value) if isinstance(value, int | float) else None
+    return Cell(value=known, undefined_because="the accuracy is no finite number" if known is None else None)
 
 
 def _numbers(value: Any, at: str) -> list[float | None]:
@@ -158,7 +157,15 @@ def _numbers(value: Any, at: str) -> list[float | None]:
             raise UsageError(f"{at}[{number}]: a tensor, whose value is not read; save a number (.item())")
         if not isinstance(one, int | float) or isinstance(one, bool):
             raise UsageError(f"{at}[{number}]: found {_kind(one)}, wanted a number")
-    return [float(one) if math.isfinite(one) else None for one in values]
+    return [_finite(one) for one in values]
+
+
+def _finite(value: float) -> float | None:
+    """Return a number; None where it is not finite, or an integer that no float can hold."""
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _draw(value: Any, at: str) -> Mapping[str, Any]:

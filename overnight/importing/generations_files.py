@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from overnight.importing.generations import StoredItem
-from overnight.importing.generations_import import LABEL, LENGTH, ImportedGenerations, counted
+from overnight.importing.generations_import import LABEL, ImportedGenerations
 from overnight.stats.discrimination import Discrimination
 from overnight.store.files import atomic_writer, write_json
 from overnight.uncertainty.answer import TokenMask
@@ -16,27 +16,12 @@ from overnight.uncertainty.table import Column
 
 FILES: Final = ("uncertainty.csv", "uncertainty_columns.json", "auroc.csv", "answers.jsonl")
 _TABLE, _COLUMNS, _AUROCS, _ANSWERS = FILES
+_LENGTH: Final = "n_tokens"  # a control, not a measure of certainty: it stands before them
 
 
 def write_generations(found: ImportedGenerations) -> None:
     """Write a table of the items, what its columns are, the AUROC of each, and the answers token by token."""
-    with atomic_writer(found.folder / _TABLE) as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(
-            ["dataset", "item_key", "finish_reason", LENGTH, *found.measures.names, f"label_{LABEL}"]
-        )
-        for place, (key, item) in enumerate(zip(found.measures.item_keys, found.items, strict=True)):
-            answer = counted(item.greedy)
-            rows.writerow(
-                [
-                    found.dataset,
-                    key,
-                    "stop" if item.greedy.is_ended else "",
-                    "" if answer.undefined_because is not None else len(answer.tokens),
-                    *(column.cells[place].value for column in found.measures.columns),
-                    "" if (right := found.label.cells[place].value) is None else int(right),
-                ]
-            )
+    _write_table(found)
     columns = [_described(column, "measure") for column in found.measures.columns]
     write_json(
         found.folder / _COLUMNS,
@@ -53,6 +38,29 @@ def write_generations(found: ImportedGenerations) -> None:
     with atomic_writer(found.folder / _ANSWERS) as file:
         for key, item in zip(found.measures.item_keys, found.items, strict=True):
             file.write(json.dumps(_answer(key, item), ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def _write_table(found: ImportedGenerations) -> None:
+    names = [_LENGTH, *(name for name in found.measures.names if name != _LENGTH)]
+    columns = [found.measures.column(name) for name in names]
+    with atomic_writer(found.folder / _TABLE) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["dataset", "item_key", "finish_reason", *names, f"label_{LABEL}"])
+        for place, (key, item) in enumerate(zip(found.measures.item_keys, found.items, strict=True)):
+            rows.writerow(
+                [
+                    found.dataset,
+                    key,
+                    "stop" if item.greedy.is_ended else "",
+                    _whole(columns[0].cells[place].value),
+                    *(column.cells[place].value for column in columns[1:]),
+                    _whole(found.label.cells[place].value),
+                ]
+            )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _described(column: Column, kind: str) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from overnight.uncertainty.table import Column, ItemTable, measure_items
 
 LABEL: Final = "stored"
 _LABEL_VERSION: Final = 1
-LENGTH: Final = "n_tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +65,7 @@ def _measured(
     has = {Need.LOGPROBS, Need.SAMPLES} if is_drawn else {Need.LOGPROBS}
     measures = measure_items(
         [_evidence(item, dataset, with_draws=is_drawn) for item in items],
-        [measure for measure in measures_with(has) if measure.name != LENGTH],
+        measures_with(has),
     )
     label = Column(
         name=LABEL,
@@ -105,13 +104,12 @@ def _measured(
 def _evidence(item: StoredItem, dataset: str, *, with_draws: bool) -> Evidence:
     return Evidence(
         item_key=item_key(dataset, item.item_id),
-        greedy=counted(item.greedy),
-        sampled=Sampled(answers=tuple(map(counted, item.draws))) if with_draws else None,
+        greedy=_counted(item.greedy),
+        sampled=Sampled(answers=tuple(map(_counted, item.draws))) if with_draws else None,
     )
 
 
-def counted(answer: StoredAnswer) -> CountedAnswer:
-    """Return an answer with its content tokens; without any, and why, where nobody knows which they are."""
+def _counted(answer: StoredAnswer) -> CountedAnswer:
     if answer.generated is None:
         return CountedAnswer(
             text=answer.text, tokens=(), mask=TokenMask.CONTENT, undefined_because=answer.unknown_because

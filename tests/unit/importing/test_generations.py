@@ -80,7 +80,7 @@ def test_the_label_is_the_stored_accuracy_above_one_half(write, accuracy, right:
     assert one.is_right.value == right
 
 
-@pytest.mark.parametrize("accuracy", [None, float("nan"), "yes", [1.0]])
+@pytest.mark.parametrize("accuracy", [None, float("nan"), "yes", [1.0], 10**400])
 def test_an_accuracy_that_is_no_number_is_missing_with_a_reason(write, accuracy) -> None:
     (one,) = read_generations(write({"a": item(answer("Paris", ["Paris"], [-1.0], accuracy))}))
     assert one.is_right.value is None
@@ -97,6 +97,25 @@ def test_numpy_log_likelihoods_are_read_and_a_nan_is_missing(write) -> None:
     first, second = read_generations(path)
     assert count_tokens(first.greedy.generated).nlls() == (1.0, 2.0)
     assert [token.logprob for token in second.greedy.generated.tokens] == [-1.0, None]
+
+
+def test_a_file_that_was_cut_off_anywhere_is_refused(write) -> None:
+    path = write(made_up(2, np.random.default_rng(1)))
+    whole = path.read_bytes()
+    for n_bytes in range(0, len(whole), 11):
+        path.write_bytes(whole[:n_bytes])
+        with pytest.raises(UsageError, match="no pickle that can be read"):
+            read_generations(path)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_protocol_gives_the_same_items(write, protocol: int) -> None:
+    items = made_up(3, np.random.default_rng(1), with_draws=True)
+    items["id0"]["most_likely_answer"]["token_log_likelihoods"] = np.array([-1.0, -2.0, -3.0])
+    path = write(items)
+    expected = read_generations(path)
+    path.write_bytes(pickle.dumps(items, protocol=protocol))
+    assert read_generations(path) == expected
 
 
 def test_an_old_file_without_tokens_says_what_it_lacks(write) -> None:
@@ -187,11 +206,12 @@ def test_the_command_writes_a_table_and_the_auroc_that_scikit_learn_finds(write,
     )
     found = {one["measure"]: one["auroc"] for one in said["measures"]}
     assert found["g_nll"] == pytest.approx(expected)
-    # The same ranking, since all answers have as many tokens.
+    # Length alone tells nothing here, and says so; for the same reason the mean ranks as the sum does.
+    assert found["n_tokens"] is None
     assert found["average_nll"] == pytest.approx(expected)
 
     columns = json.loads((out / "uncertainty_columns.json").read_text(encoding="utf-8"))["columns"]
-    assert [one["name"] for one in columns][-1] == "stored"
+    assert [one["name"] for one in columns][-2:] == ["n_tokens", "stored"]
     assert all(one["n_missing"] == 0 for one in columns)
     with (out / "auroc.csv").open(encoding="utf-8", newline="") as file:
         assert [row["measure"] for row in csv.DictReader(file)] == [
