@@ -12,7 +12,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     import typer  # noqa: PLC0415 - `import overnight.cli` stays light
 
-    from overnight.cli import bench, caches, offline  # noqa: F401, PLC0415 - register their commands
+    # These register their commands.
+    from overnight.cli import bench, caches, checking, offline  # noqa: F401, PLC0415
     from overnight.cli.app import app  # noqa: PLC0415
     from overnight.cli.arguments import normalised  # noqa: PLC0415
     from overnight.errors import DamageFound, OvernightError, StopRequested, TrialsFailed  # noqa: PLC0415

@@ -99,13 +99,24 @@ def score(
 
 @app.command(name="import")
 def import_(
-    tool: Annotated[str, typer.Argument(metavar="lm-eval|inspect", help="Whose logs they are.")],
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Logs, or folders of logs.")],
+    tool: Annotated[
+        str,
+        typer.Argument(
+            metavar="lm-eval|inspect|generations",
+            help="Whose logs they are; generations is validation_generations.pkl of semantic-uncertainty scripts.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH...", help="Logs, or folders of logs.")
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(help="Which metric to compare; needed where the logs have several.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Which task, where the logs are of several.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Which task, where the logs are of several; of generations: the dataset's name."),
+    ] = None,
     filter_name: Annotated[
         str | None,
         typer.Option("--filter", help="Which filter of lm-evaluation-harness, where there are several."),
@@ -124,7 +135,7 @@ def import_(
     resamples: Resamples = 5000,
     as_json: AsJson = False,
 ) -> None:
-    """Compare systems from per-item logs of lm-evaluation-harness or Inspect: every pair, item by item."""
+    """Compare systems from per-item logs of other tools, or measure the uncertainty of answers with their tokens."""
     from overnight.cli.importing import import_command, import_options  # noqa: PLC0415
 
     options = import_options(
@@ -137,7 +148,7 @@ def import_(
         seed=seed,
         n_resamples=resamples,
     )
-    import_command(tool, paths, out, options, as_json=as_json)
+    import_command(tool, paths or [], out, options, as_json=as_json)
 
 
 @app.command()

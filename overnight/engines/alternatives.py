@@ -7,7 +7,7 @@ from typing import Any
 from overnight.engines.protocol import Step, Token
 
 # As tokenizers write what ends a turn; some servers write nothing.
-_END = re.compile(r"</s>|<eos>|<end_of_turn>|<\|[^|]+\|>|<\uff5c[^\uff5c]+\uff5c>")
+END_TOKEN = re.compile(r"</s>|<eos>|<end_of_turn>|<\|[^|]+\|>|<\uff5c[^\uff5c]+\uff5c>")
 # What audits ask for: as much as every server gives (Fireworks: up to 5).
 ALTERNATIVES = 5
 
@@ -37,7 +37,7 @@ def _step(token: Mapping[str, Any], *, is_last: bool) -> Step:
 
 def _token(value: Mapping[str, Any]) -> Token:
     piece = _piece(value)
-    ends = bool(value.get("ends", not piece or _END.fullmatch(str(value["token"]))))
+    ends = bool(value.get("ends", not piece or END_TOKEN.fullmatch(str(value["token"]))))
     return Token(piece=b"" if ends else piece, logprob=float(value["logprob"]), ends=ends)
 
 

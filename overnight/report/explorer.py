@@ -1,7 +1,6 @@
 """The items of a run as data that the page decodes when somebody looks at them."""
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ from markupsafe import Markup
 
 from overnight.records import FinishReason
 from overnight.report.results import Example, Excerpt, Reply, RunReport, TrialReport
+from overnight.report.templating import json_script
 from overnight.report.text import visible
 from overnight.report.wording import verdict_of
 
@@ -42,8 +42,8 @@ def explorer(run: RunReport) -> Explorer:
             keys[example.item_key] = len(items)
             items.append(_item(example, passages, limit))
     asked = {"items": items, "passages": [_text(passage, limit) for passage in passages]}
-    trials = tuple(_script(_trial(trial, keys, limit)) for trial in run.trials)
-    return Explorer(_script(asked), trials, limit)
+    trials = tuple(json_script(_trial(trial, keys, limit)) for trial in run.trials)
+    return Explorer(json_script(asked), trials, limit)
 
 
 def _limit(run: RunReport) -> int:
@@ -103,14 +103,3 @@ def _reply(reply: Reply | None, verdicts: dict[str, int], limit: int) -> list[An
 def _text(excerpt: Excerpt, limit: int) -> Any:
     shown = visible(excerpt.text[:limit])
     return shown if excerpt.n_chars <= min(limit, len(excerpt.text)) else [shown, excerpt.n_chars]
-
-
-def _script(value: Any) -> Markup:
-    """Return JSON without a character that means something in HTML; in JSON the escapes mean the same."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in _MEANT_IN_HTML:
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - nothing in it can begin a tag or an entity
-
-
-_MEANT_IN_HTML: Iterable[str] = "<>&"

@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import json
 import math
 from pathlib import Path
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -11,6 +13,7 @@ from markupsafe import Markup
 from overnight.report.text import visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_MEANT_IN_HTML: Final = "<>&"
 
 
 def page_environment() -> Environment:
@@ -33,6 +36,14 @@ def ours(*names: str) -> Markup:
 def script_digest(script: str) -> str:
     """Return what a page's policy names a script by: its sha256 in base 64."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def json_script(value: Any) -> Markup:
+    """Return JSON without a character that means something in HTML; in JSON the escapes mean the same."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in _MEANT_IN_HTML:
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - nothing in it can begin a tag or an entity
 
 
 def _shown(value: object) -> str:

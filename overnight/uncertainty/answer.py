@@ -100,6 +100,20 @@ def count_tokens(answer: GeneratedAnswer, mask: TokenMask = TokenMask.CONTENT) -
     )
 
 
+def counted_places(answer: GeneratedAnswer, mask: TokenMask = TokenMask.CONTENT) -> tuple[int, ...]:
+    """Return ``[n_counted]``: which of an answer's tokens those of `count_tokens` are, by their place from 0.
+
+    Raises:
+        UndefinedMetricError: the tokens do not spell the text, so nobody knows.
+    """
+    spans = token_spans([token.piece for token in answer.tokens], answer.text)
+    return tuple(
+        place
+        for place, (token, span) in enumerate(zip(answer.tokens, spans, strict=True))
+        if _counts(token, span, mask)
+    )
+
+
 def from_completion(completion: Completion, text: str) -> GeneratedAnswer:
     """Return an answer with the tokens of a completion.
 

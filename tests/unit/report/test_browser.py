@@ -1,7 +1,5 @@
 import html
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,8 +7,7 @@ import pytest
 from overnight.records import Condition
 from overnight.report.page import run_page
 from overnight.report.reading import read_run
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.unit.report.browser import CHROMIUM, opened
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,31 +27,6 @@ def page(make_run, trial, questions, better_replies, tmp_path) -> Path:
     folder = make_run([trial("better", better_replies), trial("worse", worse)], questions)
     path.write_text(run_page(read_run(folder)), encoding="utf-8")
     return path
-
-
-def opened(page: Path, fragment: str = "") -> str:
-    """Return the document as it is after the scripts have run."""
-    assert CHROMIUM is not None
-    result = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={page.parent / 'profile'}",
-            "--enable-logging=stderr",
-            "--virtual-time-budget=3000",
-            "--dump-dom",
-            f"{page.as_uri()}#{fragment}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    # A script that fails, and a request that the page's own policy refuses, say so on the console.
-    assert not [line for line in result.stderr.splitlines() if "CONSOLE" in line]
-    return result.stdout
 
 
 def found(document: str) -> str:
