@@ -29,6 +29,7 @@ def analyse(
     *,
     run_id: str = "",
     experiment: str = "",
+    is_dry_run: bool = False,
 ) -> Analysis:
     """Return the analysis of a run; the order of the rows of a trial does not matter.
 
@@ -41,6 +42,7 @@ def analyse(
         settings: the default ones where None.
         run_id: of the run.
         experiment: its name.
+        is_dry_run: whether answers are synthetic.
 
     Raises:
         ValueError: there are no trials or labels, or two are of one model and data set.
@@ -78,6 +80,7 @@ def analyse(
     return Analysis(
         run_id=run_id,
         experiment=experiment,
+        is_dry_run=is_dry_run,
         settings=settings,
         measure=measure,
         label=label,

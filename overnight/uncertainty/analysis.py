@@ -220,6 +220,7 @@ class Analysis:
 
     run_id: str
     experiment: str
+    is_dry_run: bool  # synthetic answers: every number is about the machinery
     settings: AnalysisSettings
     measure: str  # what is shown where there is room for one
     label: str

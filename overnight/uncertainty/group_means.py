@@ -45,10 +45,11 @@ def group_means(
 
 def _mean(group: str, name: str, cells: Sequence[Cell], settings: AnalysisSettings) -> GroupMean:
     sound = [cell for cell in cells if degeneracy(cell.items, settings.limits) is None]
-    mean, low, high, why, aurocs = None, None, None, None, ()
+    mean, low, high, why = None, None, None, None
+    aurocs: tuple[float, ...] = ()
     try:
         by_dataset = _on_shared_items(sound, settings)
-        aurocs = tuple(_auroc(items) for group_ in by_dataset.values() for items in group_)
+        aurocs = tuple(_auroc(items) for members in by_dataset.values() for items in members)
         rng = stream(settings.seed, "mean AUROC", group, name, cells[0].measure, cells[0].label)
         interval = percentile_interval(_resampled(by_dataset, settings, rng), settings.confidence)
         mean, low, high = float(np.mean(aurocs)), interval.low, interval.high

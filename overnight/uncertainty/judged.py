@@ -53,13 +53,14 @@ def by_item(table: ItemTable, name: str) -> Mapping[str, float | None]:
 
 def spread(column: Column) -> Spread:
     """Return the mean, standard deviation and range of the values of a column."""
-    values = np.array([cell.value for cell in column.cells if cell.value is not None], dtype=np.float64)
+    # Sorted, so that no order of rows moves the last digit.
+    values = np.array(sorted(cell.value for cell in column.cells if cell.value is not None), dtype=np.float64)
     n = len(values)
     return Spread(
         n=n,
         n_missing=column.n_missing,
         mean=math.fsum(values) / n if n else None,
         sd=float(values.std(ddof=1)) if n > 1 else None,
-        low=float(values.min()) if n else None,
-        high=float(values.max()) if n else None,
+        low=float(values[0]) if n else None,
+        high=float(values[-1]) if n else None,
     )
