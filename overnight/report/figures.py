@@ -1,26 +1,22 @@
 """Figures of a run for slides and papers, as PNG and PDF; the same numbers as in the tables.
 
-Drawn through matplotlib's objects alone: no global state, no display. Colours are Okabe and Ito's, which stay
-apart in every common colour blindness, and no difference is told by colour alone.
+No difference is told by colour alone.
 """
 
 from collections.abc import Callable
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from overnight.report.drawing import BLUE, GREY, TEXT, VERMILION, remove_figure, save_figure
 from overnight.report.forest import CONDUCT, Panel, axis_limit, panels
 from overnight.report.results import RunReport
 from overnight.report.wording import confidence, shortened, tick
-from overnight.store.files import atomic_bytes
 from overnight.store.run_folder import RunFolder
 
 NAMES = ("differences", "accuracy", "abstention")
-_FORMATS = ("png", "pdf")
-_CONTROL, _TREATMENT, _GREY, _TEXT = "#D55E00", "#0072B2", "#8c8c8c", "#222222"
-_DPI = 160
+_CONTROL, _TREATMENT = VERMILION, BLUE
 _ROW_IN, _PANEL_IN, _HEAD_IN, _FOOT_IN = 0.26, 2.5, 0.75, 0.95
 _CHAR_IN = 0.078  # the width of a letter of a label
 _LONGEST_LABEL = 60
@@ -39,19 +35,9 @@ def write_figures(folder: RunFolder, run: RunReport) -> None:
 
 def _write(folder: RunFolder, name: str, shown: tuple[Panel, ...], draw: Callable[[], Figure]) -> None:
     if shown:
-        _save(folder, name, draw())
+        save_figure(folder.figures, name, draw())
     else:
-        for kind in _FORMATS:
-            (folder.figures / f"{name}.{kind}").unlink(missing_ok=True)
-
-
-def _save(folder: RunFolder, name: str, figure: Figure) -> None:
-    FigureCanvasAgg(figure)
-    for kind in _FORMATS:
-        # Without dates the same numbers give the same bytes.
-        metadata = {"CreationDate": None, "ModDate": None} if kind == "pdf" else {"Software": None}
-        with atomic_bytes(folder.figures / f"{name}.{kind}") as file:
-            figure.savefig(file, format=kind, dpi=_DPI, metadata=metadata)
+        remove_figure(folder.figures, name)
 
 
 def _draw(
@@ -75,7 +61,7 @@ def _draw(
         _dress(axes, panel, labels, is_first=index == 0)
     title = f"{run.name}, run {run.run_id}" + (" (DRY RUN, synthetic answers)" if run.is_dry_run else "")
     figure.text(
-        0.1 / width, 1 - 0.22 / height, title, fontsize=11, weight="bold", color=_TEXT, parse_math=False
+        0.1 / width, 1 - 0.22 / height, title, fontsize=11, weight="bold", color=TEXT, parse_math=False
     )
     figure.legend(
         handles=legend,
@@ -89,7 +75,7 @@ def _draw(
 
 
 def _dress(axes: Axes, panel: Panel, labels: list[str], *, is_first: bool) -> None:
-    axes.set_title(panel.title, fontsize=9.5, color=_TEXT, loc="left")
+    axes.set_title(panel.title, fontsize=9.5, color=TEXT, loc="left")
     axes.set_ylim(len(labels) - 0.5 + 0.25, -0.75)
     shown = [shortened(label, _LONGEST_LABEL) for label in labels]
     axes.set_yticks(range(len(labels)), shown if is_first else [""] * len(labels), fontsize=8.5)
@@ -105,7 +91,7 @@ def _differences(limit: float) -> Callable[[Axes, Panel, list[str]], None]:
     ends = [fraction * limit for fraction in (-1, -0.5, 0, 0.5, 1)]
 
     def draw(axes: Axes, panel: Panel, labels: list[str]) -> None:
-        axes.axvline(0, color=_GREY, linewidth=1)
+        axes.axvline(0, color=GREY, linewidth=1)
         for line in panel.lines:
             row, y = line.row, labels.index(line.label)
             if row.delta is None:
@@ -142,7 +128,7 @@ def _accuracy(axes: Axes, panel: Panel, labels: list[str]) -> None:
         control, treatment, y = line.row.mean_control, line.row.mean_treatment, labels.index(line.label)
         if control is None or treatment is None:
             continue
-        axes.plot([control, treatment], [y, y], color=_GREY, linewidth=1.2)
+        axes.plot([control, treatment], [y, y], color=GREY, linewidth=1.2)
         axes.plot([control], [y], "s", color=_CONTROL, markerfacecolor="white", markersize=6.5)
         axes.plot([treatment], [y], "o", color=_TREATMENT, markersize=4.5)
     axes.set_xlim(-0.04, 1.04)

@@ -75,7 +75,7 @@ def read_scores(path: Path) -> Iterator[dict[str, str]]:
     Raises:
         StoreError: the file is missing, has other columns, or a row that is cut.
     """
-    yield from _table(path, _FIRST_SCORE_COLUMNS, SCORE_COLUMNS)
+    yield from read_table(path, _FIRST_SCORE_COLUMNS, SCORE_COLUMNS)
 
 
 def read_predictions(path: Path) -> Iterator[dict[str, str]]:
@@ -84,7 +84,7 @@ def read_predictions(path: Path) -> Iterator[dict[str, str]]:
     Raises:
         StoreError: the file is missing, has other columns, or a row that is cut.
     """
-    yield from _table(path, _FIRST_PREDICTION_COLUMNS, PREDICTION_COLUMNS)
+    yield from read_table(path, _FIRST_PREDICTION_COLUMNS, PREDICTION_COLUMNS)
 
 
 @contextmanager
@@ -103,7 +103,12 @@ def cell(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-def _table(path: Path, wanted: tuple[str, ...], known: tuple[str, ...]) -> Iterator[dict[str, str]]:
+def read_table(path: Path, wanted: tuple[str, ...], known: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table whose columns begin with those wanted; of those known, an absent one is empty.
+
+    Raises:
+        StoreError: the file is missing, has other columns, or a row that is cut.
+    """
     try:
         # A spreadsheet puts a byte order mark in front when it saves.
         with path.open(encoding="utf-8-sig", newline="") as file:
