@@ -5,9 +5,6 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from overnight.spec.text_model import TextModelSpec
-from overnight.text_models.holding import Holding, hold_entailment, hold_similarity
-from overnight.uncertainty.judge_requests import judge_name
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -21,8 +18,11 @@ from overnight.runs.opening import load_plan, load_uncertainty_sweep
 from overnight.runs.relating import write_clusters, write_relevance
 from overnight.runs.uncertainty_measuring import write_measures
 from overnight.spec.model import EngineKind, ModelSpec
+from overnight.spec.text_model import TextModelSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 from overnight.store.run_folder import RunFolder
+from overnight.text_models.holding import Holding, hold_entailment, hold_similarity
+from overnight.uncertainty.judge_requests import judge_name
 
 # NO_CACHE throughout: what was asked before is known to the caches of the models and to the files of the trials.
 

@@ -17,8 +17,8 @@ from overnight.errors import BadResponse
 from overnight.memory.processes import MeasuredPeak, MemoryWatch
 from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
+from overnight.spec.execution import EngineSettings, Execution
 from overnight.spec.model import ModelSpec
-from overnight.spec.prompt_sweep import EngineSettings, Execution
 
 QUESTION = "Which planet do we live on? Answer in one word."
 _ANSWER_TOKENS = 16

@@ -8,13 +8,11 @@ from overnight.engines.protocol import Completion, Token
 
 
 def kept_tokens(completion: Completion) -> list[dict[str, Any]] | None:
-    """Return the tokens of an answer, for a JSON line; None where the engine did not show them.
-
-    A piece that is not valid UTF-8 alone stands in hexadecimal digits.
-    """
+    """Return the tokens of an answer, for a JSON line; None where the engine did not show them."""
     if completion.steps is None:
         return None
-    return [_kept(token) for token in with_parts_of_characters([step.taken for step in completion.steps])]
+    tokens = with_parts_of_characters([step.taken for step in completion.steps])
+    return [token_row(token.piece, token.logprob, ends=token.ends) for token in tokens]
 
 
 def with_parts_of_characters(tokens: Sequence[Token]) -> list[Token]:
@@ -42,13 +40,21 @@ def with_parts_of_characters(tokens: Sequence[Token]) -> list[Token]:
     return found + silent
 
 
-def _kept(token: Token) -> dict[str, Any]:
+def token_row(piece: bytes, logprob: float | None, *, ends: bool) -> dict[str, Any]:
+    """Return a token as a row of a journal holds it.
+
+    Its piece is ``text``, or ``hex`` where its bytes are not UTF-8 alone: one emoji may be several tokens. A
+    log-probability that is not finite is null, with the reason beside it.
+    """
+    row: dict[str, Any]
     try:
-        row: dict[str, Any] = {"text": token.piece.decode()}
+        row = {"text": piece.decode()}
     except UnicodeDecodeError:
-        row = {"hex": token.piece.hex()}
-    if math.isfinite(token.logprob):
-        row |= {"logprob": token.logprob}
+        row = {"hex": piece.hex()}
+    if logprob is None:
+        row |= {"logprob": None, "undefined_because": "the engine gave none"}
+    elif not math.isfinite(logprob):
+        row |= {"logprob": None, "undefined_because": f"the engine gave {logprob}"}
     else:
-        row |= {"logprob": None, "undefined_because": f"the engine gave {token.logprob}"}
-    return row | ({"ends": True} if token.ends else {})
+        row |= {"logprob": logprob}
+    return row | ({"ends": True} if ends else {})

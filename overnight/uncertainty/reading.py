@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from overnight.engines.kept_tokens import token_row
 from overnight.engines.protocol import Token
 from overnight.errors import StoreError, UndefinedMetricError
 from overnight.records import FinishReason
@@ -53,12 +54,8 @@ def scored_text(reply: str, stop: Sequence[str]) -> str:
 
 
 def tokens_to_json(tokens: Iterable[Token | AnswerToken]) -> list[dict[str, Any]]:
-    """Return tokens as a row of a journal holds them.
-
-    A piece is ``text``, or ``hex`` where its bytes are not UTF-8 alone: one emoji may be several tokens. A
-    log-probability that is not finite is null, with the reason beside it.
-    """
-    return [_to_json(token) for token in tokens]
+    """Return tokens as a row of a journal holds them; see `token_row`."""
+    return [token_row(token.piece, token.logprob, ends=token.ends) for token in tokens]
 
 
 def tokens_from_json(value: Any, where: str = "tokens") -> tuple[AnswerToken, ...]:
@@ -74,21 +71,6 @@ def tokens_from_json(value: Any, where: str = "tokens") -> tuple[AnswerToken, ..
     if not isinstance(value, list):
         raise StoreError(f"{where}: tokens: found {_shown(value)}, wanted a list; restore the file")
     return tuple(_from_json(token, f"{where}: tokens[{place}]") for place, token in enumerate(value))
-
-
-def _to_json(token: Token | AnswerToken) -> dict[str, Any]:
-    row: dict[str, Any]
-    try:
-        row = {"text": token.piece.decode("utf-8")}
-    except UnicodeDecodeError:
-        row = {"hex": token.piece.hex()}
-    if token.logprob is None:
-        row |= {"logprob": None, "undefined_because": "the engine gave none"}
-    elif not math.isfinite(token.logprob):
-        row |= {"logprob": None, "undefined_because": f"the engine gave {token.logprob}"}
-    else:
-        row |= {"logprob": token.logprob}
-    return row | ({"ends": True} if token.ends else {})
 
 
 def _from_json(value: Any, where: str) -> AnswerToken:
