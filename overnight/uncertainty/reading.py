@@ -33,6 +33,12 @@ def read_answer(row: Row, stop: Sequence[str]) -> GeneratedAnswer:
         raise StoreError(f"{where}: text: found {_shown(reply)}, wanted a text; restore the file")
     if tokens is None:
         raise UndefinedMetricError("the engine gave no tokens with this answer")
+    n_generated = row.get("completion_tokens")
+    if isinstance(n_generated, int) and n_generated > len(tokens) and not reply.isascii():
+        # llama.cpp shows the last token alone of a character that takes several.
+        raise UndefinedMetricError(
+            f"the engine showed {len(tokens)} of {n_generated} tokens, and others may be inside a character"
+        )
     try:
         finish_reason = FinishReason(str(row.get("finish_reason")))
     except ValueError:

@@ -30,6 +30,16 @@ def test_an_answer_ends_at_the_first_stop_string_and_has_no_whitespace_around_it
     assert scored_text("Question: Paris", STOP) == ""
 
 
+def test_an_answer_of_which_tokens_were_not_shown_has_no_likelihood() -> None:
+    # llama.cpp shows the last token of a character alone; the sum over those that are shown would be too small. Tokens
+    # of plain ASCII are never parts of a character: there the stop string is what is missing.
+    shown = [token("北", -0.5), token("京", -0.25)]
+    with pytest.raises(UndefinedMetricError, match="2 of 5 tokens"):
+        read_answer(row("北京", shown, completion_tokens=5), STOP)
+    assert read_answer(row("北京", shown, completion_tokens=2), STOP).text == "北京"
+    assert read_answer(row("Paris", [token("Paris")], completion_tokens=3), STOP).text == "Paris"
+
+
 def test_tokens_behind_a_stop_string_do_not_count() -> None:
     # By hand: " Par" and "is" wrote the answer; the newlines and what follows did not.
     found = read_answer(
