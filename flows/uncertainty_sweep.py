@@ -13,7 +13,7 @@ from overnight.spec.run_options import RunOptions
 from overnight.spec.sweep import SweepSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 from overnight.store.run_folder import RunFolder
-from tasks.uncertainty import cluster_samples, judge_answers, measure, relate_tokens
+from tasks.uncertainty import analyse_run, cluster_samples, judge_answers, measure, relate_tokens
 
 
 def _run_name() -> str:
@@ -41,3 +41,4 @@ def _measure(folder: RunFolder, _: SweepSpec, plan: Plan) -> None:
     judge_answers(folder.path, answered)
     for slug in answered:
         measure(folder.path, slug)
+    analyse_run(folder.path)

@@ -188,6 +188,16 @@ class RunFolder:
         return self.items_folder / f"{dataset}.jsonl"
 
     @property
+    def uncertainty(self) -> Path:
+        """One row an item and trial, one column a measure."""
+        return self.path / "uncertainty.csv"
+
+    @property
+    def analysis_summary(self) -> Path:
+        """What is said of an uncertainty sweep, for scripts."""
+        return self.path / "analysis_summary.json"
+
+    @property
     def items_folder(self) -> Path:
         """Where the frozen items are."""
         return self.path / "items"
