@@ -147,6 +147,7 @@ class _Gatherer:
         named = [
             (experiment.get("defaults") or {}).get("model"),
             *((experiment.get("sweep") or {}).get("models") or ()),
+            *(experiment.get("models") or ()),
             *(trial.get("model") for trial in experiment.get("trials") or ()),
         ]
         found = [each["context_tokens"] for each in named if isinstance(each, dict) and each["name"] == model]

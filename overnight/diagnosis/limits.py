@@ -29,6 +29,8 @@ def token_limits(config: Mapping[str, Any], requested: Mapping[str, Any]) -> Tok
 
 
 def _key(experiment: Mapping[str, Any], requested: Mapping[str, Any], kind: str) -> str:
+    if isinstance(experiment.get("max_new_tokens"), int):
+        return "experiment.max_new_tokens"  # an uncertainty sweep: one limit for all
     for index, trial in enumerate(experiment.get("trials") or ()):
         own = trial.get("max_new_tokens")
         if own and own.get(kind) == (requested.get("max_new_tokens") or {}).get(kind):

@@ -111,7 +111,7 @@ class UncertaintyTrial(Trial):
             "temps": list(self.temps),
             "top_p": self.top_p,
             "top_k": self.top_k,
-            "max_new_tokens": self.max_new_tokens.open,
+            "max_new_tokens": self.max_new_tokens.model_dump(),
             "samples_per_item": self.draws(self.temps[-1]) if len(self.temps) > 1 else 0,
             "seed": self.sampling.seed,
             "stop": list(self.sampling.stop),

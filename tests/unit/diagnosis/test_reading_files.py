@@ -111,3 +111,11 @@ def test_a_run_that_was_killed_has_its_samples_still(tmp_path: Path) -> None:
         {"sw_power_cap": 0.5, "hw_thermal_slowdown": 0.5},
     )
     assert sensed_in_samples(tmp_path / "none.csv") == Sensed({}, None)
+
+
+def test_an_uncertainty_sweep_has_one_limit_for_all() -> None:
+    found = token_limits(
+        {"experiment": {"max_new_tokens": 32}}, {"max_new_tokens": {"closed": 32, "open": 32}}
+    )
+    assert dict(found.limits) == {"closed": 32, "open": 32}
+    assert set(found.keys.values()) == {"experiment.max_new_tokens"}
