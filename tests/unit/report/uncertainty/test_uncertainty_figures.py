@@ -76,9 +76,8 @@ def test_no_word_is_cut_off_and_none_is_too_small_for_a_telephone(drawn, name) -
     assert all(text.get_fontsize() >= SMALL_PT for text in figure.findobj(Text) if text.get_text().strip())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "accuracy_vs_auroc"])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_two_words_lie_on_each_other(drawn, name) -> None:
-    # In accuracy_vs_auroc numbers stand where their points are.
     _, texts = drawn(name)
     for place, (one, a) in enumerate(texts):
         for other, b in texts[place + 1 :]:
@@ -105,9 +104,18 @@ def test_bars_begin_at_0_and_chance_is_marked(analysis) -> None:
 
 
 def test_accuracy_beside_auroc_has_no_diagonal(analysis) -> None:
-    (axes,) = FIGURES["accuracy_vs_auroc"](analysis).axes
-    for line in axes.lines:
-        assert len({*line.get_xdata()}) == 1 or len({*line.get_ydata()}) == 1
+    for axes in FIGURES["accuracy_vs_auroc"](analysis).axes:
+        for line in axes.lines:
+            assert len({*line.get_xdata()}) == 1 or len({*line.get_ydata()}) == 1
+
+
+def test_the_line_over_size_joins_what_differs_in_size_alone(analysis) -> None:
+    # small-a and large-a; small-a-int8 has no larger sister, large-b no smaller one.
+    squad, _ = FIGURES["size_effect"](analysis).axes
+    joined = [line for line in squad.lines if len({*line.get_xdata()}) > 1 and line.get_linestyle() == "-"]
+    (only,) = joined
+    areas = [analysis.trials[place].result("g_nll", "f1").auroc for place in (0, 4)]
+    assert list(only.get_ydata()) == areas
 
 
 def test_a_run_without_a_sound_result_has_figures_in_words_only(nothing_sound) -> None:
