@@ -20,6 +20,7 @@ from overnight.uncertainty.analysis import Analysis
 
 _NAMES_IN, _HEAD_IN, _GAP_IN = 2.2, 0.36, 0.1
 _MOST_PAIRS = 8  # of a factor; pooled rows are all there
+_NARROWEST = 0.05  # half of the axis, where twins do not differ
 _SHARE = 0.05  # of the widest interval, beyond its end
 
 
@@ -41,9 +42,8 @@ def contrast_forest(analysis: Analysis) -> Figure | None:
     if not groups:
         return None
     rows = [row for group in groups.values() for row in group]
-    reach = (1 + _SHARE) * max(
-        abs(value) for row in rows for value in (row.value, row.low, row.high) if value is not None
-    )
+    values = [abs(value) for row in rows for value in (row.value, row.low, row.high) if value is not None]
+    reach = (1 + _SHARE) * max(_NARROWEST, *values)
     frame = Frame(
         analysis,
         title="What makes the difference: matched contrasts",

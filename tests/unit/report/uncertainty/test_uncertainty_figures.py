@@ -7,9 +7,10 @@ from matplotlib.text import Text
 from overnight.report.uncertainty.curve_figures import chosen_measures
 from overnight.report.uncertainty.figures import FIGURES, write_figures
 from overnight.report.uncertainty.frame import SMALL_PT, WIDTH_IN, fitted, text_in, wrapped
+from overnight.report.uncertainty.writing import write_analysis
 from overnight.uncertainty.analysing import analyse
 from overnight.uncertainty.analysis import AnalysisSettings
-from tests.unit.uncertainty.trials import model, trial
+from tests.unit.uncertainty.trials import made_up, model, trial
 
 # What the seed promised, and the curves.
 NAMES = [
@@ -130,14 +131,28 @@ def test_one_curve_is_drawn_of_measures_that_rank_alike(analysis) -> None:
     assert len({"average_nll", "perplexity"} & set(chosen)) == 1
 
 
+def test_twins_without_any_difference_have_an_axis() -> None:
+    twins = [
+        made_up(model(name, quantization=name, bits=b), "d", seed=1)
+        for name, b in (("none", 16), ("int8", 8))
+    ]
+    (axes,) = FIGURES["statistics"](analyse(twins, AnalysisSettings(n_resamples=50))).axes
+    low, high = axes.get_xlim()
+    assert low < 0 < high
+
+
 def test_figures_are_there_as_png_and_pdf_and_those_of_before_go(nothing_sound, tmp_path) -> None:
-    (tmp_path / "roc_curves.png").write_bytes(b"old")
-    assert write_figures(tmp_path, nothing_sound) == ["findings", "summary"]
-    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "roc_curves.png").write_bytes(b"old")
+    assert write_analysis(tmp_path, nothing_sound) == ["findings", "summary"]
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(first) == {"findings.png", "findings.pdf", "summary.png", "summary.pdf"}
     assert first["summary.png"].startswith(b"\x89PNG")
-    write_figures(tmp_path, nothing_sound)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+    assert (tmp_path / "auroc_results.csv").is_file()
+    assert (tmp_path / "analysis_summary.json").is_file()
+    write_figures(folder, nothing_sound)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
 def test_a_dry_run_says_so_in_every_figure(analysis) -> None:
