@@ -13,8 +13,10 @@ from overnight.runs.uncertainty_table import (
     write_measured_items,
     write_run_table,
 )
+from overnight.uncertainty.analysing import analyse
+from overnight.uncertainty.analysis import AnalysisSettings
 from overnight.uncertainty.table import Cell, Column, ItemTable
-from tests.unit.uncertainty.trials import model
+from tests.unit.uncertainty.trials import made_up, model
 
 KEYS = ("squad|1", 'squad|"2", two', "squad|3")
 
@@ -134,6 +136,25 @@ def test_a_length_that_is_not_the_number_of_tokens_is_refused() -> None:
         items(n_tokens=(2, 1, None))
     with pytest.raises(ValueError, match="same items"):
         items(n_tokens=(2,))
+
+
+def test_an_analysis_from_files_is_the_one_that_was_made_first(tmp_path) -> None:
+    # `overnight report` has nothing but the files.
+    settings, first, second = AnalysisSettings(n_resamples=50), [], []
+    for place, dataset in enumerate(("d", "e")):
+        trial = made_up(model("m"), dataset, seed=place, n=40)
+        keys = trial.measures.item_keys
+        measured = MeasuredItems(
+            dataset=dataset,
+            finish_reasons=("stop",) * len(keys),
+            n_tokens=tuple(int(trial.lengths[key]) for key in keys),
+            measures=trial.measures,
+            labels=trial.labels,
+        )
+        write_measured_items(tmp_path / dataset, measured)
+        first.append(measured.trial(trial.slug, trial.model))
+        second.append(read_measured_items(tmp_path / dataset).trial(trial.slug, trial.model))
+    assert analyse(first, settings) == analyse(second, settings)
 
 
 def test_the_table_of_a_run_has_all_rows_of_all_trials_under_one_heading(tmp_path) -> None:

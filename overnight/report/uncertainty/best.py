@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from overnight.stats.discrimination import Ranking
 from overnight.stats.model_cells import ModelFacts
 from overnight.uncertainty.analysis import Analysis, GroupMean, LabelResult, MeasureResult, TrialResult
 from overnight.uncertainty.group_means import OF_MEASURE
@@ -30,11 +31,16 @@ class Shown:
     result: MeasureResult | None
 
     @property
+    def ranking(self) -> Ranking | None:
+        """How well the measure ranks; None where that cannot be judged."""
+        return self.result.discrimination.ranking if self.result else None
+
+    @property
     def why_not(self) -> str | None:
         """Why there is nothing to show, None where there is."""
         if self.result is None:
             return "not measured"
-        return self.result.discrimination.undefined_because if self.result.auroc is None else None
+        return self.result.discrimination.undefined_because
 
 
 def shown(analysis: Analysis) -> list[Shown]:
@@ -63,7 +69,7 @@ def best_trials(analysis: Analysis, n: int = 5) -> list[Performer]:
             high=ranking.delong.high,
         )
         for one in shown(analysis)
-        if one.result and (ranking := one.result.discrimination.ranking)
+        if (ranking := one.ranking)
     ]
     return sorted(found, key=lambda one: (-one.auroc, one.slug))[:n]
 

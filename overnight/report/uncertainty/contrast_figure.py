@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from overnight.report.drawing import BLUE, GREY, VERMILION
 from overnight.report.uncertainty.findings import SHOWN_BELOW
@@ -18,7 +19,8 @@ from overnight.stats.model_cells import Factor
 from overnight.uncertainty.analysis import Analysis
 
 _NAMES_IN, _HEAD_IN, _GAP_IN = 2.2, 0.36, 0.1
-_MOST_PAIRS = 12  # of a factor; pooled rows are all there
+_MOST_PAIRS = 8  # of a factor; pooled rows are all there
+_NARROWEST = 0.05  # half of the axis, where twins do not differ
 _SHARE = 0.05  # of the widest interval, beyond its end
 
 
@@ -40,9 +42,8 @@ def contrast_forest(analysis: Analysis) -> Figure | None:
     if not groups:
         return None
     rows = [row for group in groups.values() for row in group]
-    reach = (1 + _SHARE) * max(
-        abs(value) for row in rows for value in (row.value, row.low, row.high) if value is not None
-    )
+    values = [abs(value) for row in rows for value in (row.value, row.low, row.high) if value is not None]
+    reach = (1 + _SHARE) * max(_NARROWEST, *values)
     frame = Frame(
         analysis,
         title="What makes the difference: matched contrasts",
@@ -89,6 +90,7 @@ def _draw_group(axes: Axes, group: Sequence[_Row]) -> None:
         axes.plot([row.value], [place], marker, color=color, markerfacecolor=face, markersize=5.5)
     axes.set_ylim(len(group) - 0.5, -0.5)
     axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
 
@@ -120,7 +122,7 @@ def _pairs(analysis: Analysis, factor: Factor) -> Iterator[_Row]:
             continue
         (first, first_on), (second, second_on) = cells[test.first], cells[test.second]
         if factor == Factor.DATASET:
-            lines: tuple[str, ...] = (f"{second_on} less {first_on}", _more(first, test.q_value))
+            lines: tuple[str, ...] = (f"{second_on} less {first_on}", first, q(test.q_value) or "not tested")
         else:
             lines = (second, f"less {first}", _more(first_on, test.q_value))
         yield _Row(

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from overnight.report.drawing import remove_figure, save_figure
 from overnight.report.uncertainty.contrast_figure import contrast_forest
 from overnight.report.uncertainty.curve_figures import reliability_diagrams, risk_coverage, roc_curves
-from overnight.report.uncertainty.grid_figures import accuracy_and_auroc, best_performers, profiles
-from overnight.report.uncertainty.group_figures import dataset_effect, family_bars, size_effect
+from overnight.report.uncertainty.grid_figures import best_performers, profiles
+from overnight.report.uncertainty.group_figures import dataset_effect, family_bars
 from overnight.report.uncertainty.heat_map import heat_map
+from overnight.report.uncertainty.scatter_figures import accuracy_and_auroc, size_effect
 from overnight.report.uncertainty.word_figures import findings_table, summary_sheet
 from overnight.uncertainty.analysis import Analysis
 

@@ -52,7 +52,7 @@ def findings(analysis: Analysis) -> list[Finding]:
 
 
 def _works(analysis: Analysis) -> Finding:
-    rankings = [one.result.discrimination.ranking if one.result else None for one in shown(analysis)]
+    rankings = [one.ranking for one in shown(analysis)]
     sound = [one for one in rankings if one]
     title, label = measure_title(analysis.measure), label_title(analysis.label)
     if not sound:
@@ -134,7 +134,7 @@ def _factor(analysis: Analysis, factor: Factor) -> str:
         return f"Not answered: {unmatched[0]}." if unmatched else "Not answered: no cell can be judged."
     pooled = sorted((one for one in summaries if one.hartung_knapp), key=_by_q)
     if pooled:
-        sentences = [_pooled(one) for one in pooled]
+        sentences = [_pooled(one, _n_shown(analysis, one)) for one in pooled]
     else:
         pairs = [
             one
@@ -149,7 +149,17 @@ def _factor(analysis: Analysis, factor: Factor) -> str:
     return " ".join([*sentences[:_MOST_CONTRASTS], *rest])
 
 
-def _pooled(one: ContrastSummary) -> str:
+def _n_shown(analysis: Analysis, summary: ContrastSummary) -> int:
+    """Return how many pairs of a pooled contrast are shown by themselves."""
+    wanted = (summary.factor, summary.levels, summary.measure, summary.label)
+    return sum(
+        is_shown(pair.difference)
+        for pair in analysis.contrasts.pairs
+        if (pair.factor, pair.levels, pair.measure, pair.label) == wanted
+    )
+
+
+def _pooled(one: ContrastSummary, n_shown: int) -> str:
     first, second = (level_title(one.factor, level) for level in one.levels)
     found = one.hartung_knapp
     if found is None:  # only pooled ones are told
@@ -158,7 +168,7 @@ def _pooled(one: ContrastSummary) -> str:
     bounds = difference_interval(found.low, found.high)
     return (
         f"AUROC of {second} less {first}: {difference(found.mean)} ({bounds}), {q(one.q_value)}, "
-        f"over {counted(one.n_pairs, 'pair')}: {verdict}."
+        f"over {counted(one.n_pairs, 'pair')}: {verdict} ({n_shown} by themselves)."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from overnight.report.drawing import BLUE, GREY, TEXT
+from overnight.report.drawing import BLUE, GREY
 from overnight.report.uncertainty.best import Shown, best_measures, best_trials, shown
 from overnight.report.uncertainty.frame import (
     LABEL_PT,
@@ -39,53 +39,9 @@ _ROW_IN, _MEASURE_ROW_IN = 0.4, 0.26
 _MOST_TRIALS = 10
 
 
-def accuracy_and_auroc(analysis: Analysis) -> Figure | None:
-    """Return how often models are right beside how well they know it: two things, without a diagonal."""
-    cells = [one for one in shown(analysis) if one.result and one.result.auroc is not None]
-    if not cells:
-        return None
-    of_dataset = styles(datasets_in_order(analysis))
-    frame = Frame(
-        analysis,
-        title="Being right, and knowing when one is wrong",
-        remark=f"Accuracy beside the AUROC of {judged_by(analysis)}. Lines are {level_of_intervals(analysis)} "
-        "intervals. Neither axis says whether probabilities are calibrated.",
-        body_in=3.65,
-        legend=[sign(of_dataset[name], dataset_title(name)) for name in datasets_in_order(analysis)],
-        notes=[
-            "; ".join(
-                f"{number} {one.trial.model.name} on {dataset_title(one.trial.dataset)}"
-                for number, one in enumerate(cells, start=1)
-            )
-            + ".",
-            *why_not_plotted(shown(analysis)),
-        ],
-    )
-    axes = frame.axes(0.62, 0.12, WIDTH_IN - 0.62 - 2 * MARGIN_IN, 3.0)
-    draw_chance(axes, across=False)
-    bounds: list[float | None] = []
-    for number, one in enumerate(cells, start=1):
-        ranking = one.result.discrimination.ranking if one.result else None
-        if one.label is None or one.label.accuracy is None or ranking is None:
-            continue
-        style, x = of_dataset[one.trial.dataset], one.label.accuracy
-        draw_interval(axes, x, ranking.auroc, (one.label.accuracy_low, one.label.accuracy_high), style)
-        draw_interval(axes, x, ranking.auroc, (ranking.delong.low, ranking.delong.high), style, across=False)
-        axes.annotate(
-            str(number), (x, ranking.auroc), (4, 4), textcoords="offset points", fontsize=SMALL_PT, color=TEXT
-        )
-        bounds += [ranking.auroc, ranking.delong.low, ranking.delong.high]
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(*area_limits(bounds))
-    axes.set_xlabel("accuracy: share of right answers", fontsize=LABEL_PT)
-    axes.set_ylabel("AUROC (dashed: chance)", fontsize=LABEL_PT)
-    axes.grid(color="#e6e6e6", linewidth=0.6)
-    return frame.figure
-
-
 def profiles(analysis: Analysis) -> Figure | None:
     """Return several qualities of each trial side by side, each as it is: nothing is stretched to fill an axis."""
-    cells = [one for one in shown(analysis) if one.result and one.result.auroc is not None]
+    cells = [one for one in shown(analysis) if one.ranking]
     if not cells:
         return None
     datasets = [
@@ -153,7 +109,7 @@ def best_performers(analysis: Analysis) -> Figure | None:
 def _profile_panel(axes: Axes, cells: Sequence[Shown], of_model: dict[str, Style]) -> None:
     words = ("accuracy", "AUROC", "1 \u2212 AURC", "1 \u2212 ECE", "1 \u2212 Brier")
     for one in cells:
-        ranking = one.result.discrimination.ranking if one.result else None
+        ranking = one.ranking
         if one.label is None or ranking is None:
             continue
         found = next((cal.reliability for cal in one.label.calibrations if cal.reliability), None)

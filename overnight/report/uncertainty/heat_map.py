@@ -7,7 +7,15 @@ from matplotlib.patches import Rectangle
 
 from overnight.report.drawing import BLUE, TEXT, VERMILION
 from overnight.report.uncertainty.best import Shown, shown
-from overnight.report.uncertainty.frame import LABEL_PT, MARGIN_IN, SMALL_PT, WIDTH_IN, Frame, unmathed
+from overnight.report.uncertainty.frame import (
+    LABEL_PT,
+    MARGIN_IN,
+    SMALL_PT,
+    WIDTH_IN,
+    Frame,
+    line_in,
+    wrapped,
+)
 from overnight.report.uncertainty.marks import (
     CHANCE,
     datasets_in_order,
@@ -29,7 +37,7 @@ _AROUND_CHANCE = LinearSegmentedColormap.from_list("around chance", [VERMILION, 
 def heat_map(analysis: Analysis) -> Figure | None:
     """Return the AUROC of every model on every data set."""
     cells = {(one.trial.model.name, one.trial.dataset): one for one in shown(analysis)}
-    areas = [one.result.auroc for one in cells.values() if one.result and one.result.auroc is not None]
+    areas = [one.ranking.auroc for one in cells.values() if one.ranking]
     if not areas:
         return None
     models, datasets = models_in_order(analysis), datasets_in_order(analysis)
@@ -38,35 +46,37 @@ def heat_map(analysis: Analysis) -> Figure | None:
     scale = Normalize(CHANCE - reach, CHANCE + reach)
     rows_in = _ROW_IN * len(models)
     width_in = _NAMES_IN + column_in * len(datasets) + 2 * MARGIN_IN
+    headings = [wrapped(dataset_title(one), LABEL_PT, column_in - 0.1) for one in datasets]
+    head_in = max(map(len, headings)) * line_in(LABEL_PT) + 0.08
     frame = Frame(
         analysis,
         title="How well does each model know when it is wrong?",
         remark=f"AUROC of {judged_by(analysis)}. Below each area its {level_of_intervals(analysis)} interval (DeLong); "
         "0.5 is chance.",
-        body_in=0.3 + rows_in + 0.62,
+        body_in=head_in + rows_in + 0.7,
         notes=why_not_plotted(list(cells.values())),
         width_in=width_in,
     )
-    draw_row_names(frame, [(one.name, model_facts(one)) for one in models], 0.3, _ROW_IN, _NAMES_IN - 0.1)
-    axes = frame.axes(MARGIN_IN + _NAMES_IN, 0.3, column_in * len(datasets), rows_in)
+    draw_row_names(frame, [(one.name, model_facts(one)) for one in models], head_in, _ROW_IN, _NAMES_IN - 0.1)
+    for place, lines in enumerate(headings):
+        middle = MARGIN_IN + _NAMES_IN + (place + 0.5) * column_in
+        frame.lines(lines, middle, head_in - 0.08 - len(lines) * line_in(LABEL_PT), LABEL_PT, align="center")
+    axes = frame.axes(MARGIN_IN + _NAMES_IN, head_in, column_in * len(datasets), rows_in)
     axes.set_xlim(0, len(datasets))
     axes.set_ylim(len(models), 0)
-    axes.set_xticks(
-        [place + 0.5 for place in range(len(datasets))], [unmathed(dataset_title(one)) for one in datasets]
-    )
-    axes.tick_params(top=True, bottom=False, labeltop=True, labelbottom=False, length=0, labelsize=LABEL_PT)
+    axes.set_xticks([])
     axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
     for row, model in enumerate(models):
         for column, dataset in enumerate(datasets):
             _heat_cell(axes, column, row, cells.get((model.name, dataset)), scale)
-    _color_bar(frame, 0.3 + rows_in + 0.12, scale)
+    _color_bar(frame, head_in + rows_in + 0.12, scale)
     return frame.figure
 
 
 def _heat_cell(axes: Axes, column: int, row: int, cell: Shown | None, scale: Normalize) -> None:
-    ranking = cell.result.discrimination.ranking if cell and cell.result else None
+    ranking = cell.ranking if cell else None
     middle = column + 0.5
     if ranking is None:
         axes.add_patch(

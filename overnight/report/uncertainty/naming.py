@@ -25,7 +25,10 @@ def measure_title(name: str) -> str:
 
 def label_title(name: str) -> str:
     """Return what a label is called."""
-    return LABELS[name].title.replace(">=", "\u2265") if name in LABELS else name.replace("_", " ")
+    # The threshold stays on one line.
+    return (
+        LABELS[name].title.replace(" >= ", "\u00a0\u2265\u00a0") if name in LABELS else name.replace("_", " ")
+    )
 
 
 def dataset_title(name: str) -> str:

@@ -118,7 +118,7 @@ def _heading(frame: Frame, top_in: float) -> None:
 
 
 def _row(frame: Frame, one: Shown, top_in: float) -> None:
-    ranking = one.result.discrimination.ranking if one.result else None
+    ranking = one.ranking
     calibrations = one.label.calibrations if one.label else ()
     found = next((cal.reliability for cal in calibrations if cal.reliability), None) if ranking else None
     names = [one.trial.model.name, dataset_title(one.trial.dataset)]

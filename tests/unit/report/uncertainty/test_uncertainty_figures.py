@@ -7,9 +7,10 @@ from matplotlib.text import Text
 from overnight.report.uncertainty.curve_figures import chosen_measures
 from overnight.report.uncertainty.figures import FIGURES, write_figures
 from overnight.report.uncertainty.frame import SMALL_PT, WIDTH_IN, fitted, text_in, wrapped
+from overnight.report.uncertainty.writing import write_analysis
 from overnight.uncertainty.analysing import analyse
 from overnight.uncertainty.analysis import AnalysisSettings
-from tests.unit.uncertainty.trials import model, trial
+from tests.unit.uncertainty.trials import made_up, model, trial
 
 # What the seed promised, and the curves.
 NAMES = [
@@ -76,9 +77,8 @@ def test_no_word_is_cut_off_and_none_is_too_small_for_a_telephone(drawn, name) -
     assert all(text.get_fontsize() >= SMALL_PT for text in figure.findobj(Text) if text.get_text().strip())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "accuracy_vs_auroc"])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_two_words_lie_on_each_other(drawn, name) -> None:
-    # In accuracy_vs_auroc numbers stand where their points are.
     _, texts = drawn(name)
     for place, (one, a) in enumerate(texts):
         for other, b in texts[place + 1 :]:
@@ -105,9 +105,18 @@ def test_bars_begin_at_0_and_chance_is_marked(analysis) -> None:
 
 
 def test_accuracy_beside_auroc_has_no_diagonal(analysis) -> None:
-    (axes,) = FIGURES["accuracy_vs_auroc"](analysis).axes
-    for line in axes.lines:
-        assert len({*line.get_xdata()}) == 1 or len({*line.get_ydata()}) == 1
+    for axes in FIGURES["accuracy_vs_auroc"](analysis).axes:
+        for line in axes.lines:
+            assert len({*line.get_xdata()}) == 1 or len({*line.get_ydata()}) == 1
+
+
+def test_the_line_over_size_joins_what_differs_in_size_alone(analysis) -> None:
+    # small-a and large-a; small-a-int8 has no larger sister, large-b no smaller one.
+    squad, _ = FIGURES["size_effect"](analysis).axes
+    joined = [line for line in squad.lines if len({*line.get_xdata()}) > 1 and line.get_linestyle() == "-"]
+    (only,) = joined
+    areas = [analysis.trials[place].result("g_nll", "f1").auroc for place in (0, 4)]
+    assert list(only.get_ydata()) == areas
 
 
 def test_a_run_without_a_sound_result_has_figures_in_words_only(nothing_sound) -> None:
@@ -122,14 +131,28 @@ def test_one_curve_is_drawn_of_measures_that_rank_alike(analysis) -> None:
     assert len({"average_nll", "perplexity"} & set(chosen)) == 1
 
 
+def test_twins_without_any_difference_have_an_axis() -> None:
+    twins = [
+        made_up(model(name, quantization=name, bits=b), "d", seed=1)
+        for name, b in (("none", 16), ("int8", 8))
+    ]
+    (axes,) = FIGURES["statistics"](analyse(twins, AnalysisSettings(n_resamples=50))).axes
+    low, high = axes.get_xlim()
+    assert low < 0 < high
+
+
 def test_figures_are_there_as_png_and_pdf_and_those_of_before_go(nothing_sound, tmp_path) -> None:
-    (tmp_path / "roc_curves.png").write_bytes(b"old")
-    assert write_figures(tmp_path, nothing_sound) == ["findings", "summary"]
-    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "roc_curves.png").write_bytes(b"old")
+    assert write_analysis(tmp_path, nothing_sound) == ["findings", "summary"]
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(first) == {"findings.png", "findings.pdf", "summary.png", "summary.pdf"}
     assert first["summary.png"].startswith(b"\x89PNG")
-    write_figures(tmp_path, nothing_sound)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+    assert (tmp_path / "auroc_results.csv").is_file()
+    assert (tmp_path / "analysis_summary.json").is_file()
+    write_figures(folder, nothing_sound)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
 def test_a_dry_run_says_so_in_every_figure(analysis) -> None:
