@@ -12,7 +12,7 @@ from overnight.engines.holding import connect, hold
 from overnight.engines.sources import fetch
 from overnight.planning.plan import Plan
 from overnight.planning.uncertainty_trials import UncertaintyTrial
-from overnight.report.uncertainty.files import write_analysis
+from overnight.report.uncertainty.files import write_run_files
 from overnight.runs.calculating import calculating, generating
 from overnight.runs.judging import write_judgements
 from overnight.runs.opening import load_plan, load_uncertainty_sweep
@@ -88,7 +88,7 @@ def analyse_run(run_dir: Path) -> None:
         get_run_logger().warning("no trial was measured: there is nothing to analyse")
         return
     with calculating(spec.execution):
-        write_analysis(folder, plan, analysis_of(folder, spec, plan, slugs))
+        write_run_files(folder, plan, analysis_of(folder, spec, plan, slugs))
 
 
 async def _judge(

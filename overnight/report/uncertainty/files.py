@@ -1,15 +1,13 @@
 """The files of a whole uncertainty sweep: what was measured, how well it tells right from wrong, and figures of it."""
 
 from overnight.planning.plan import Plan
-from overnight.report.uncertainty.auroc_results import write_auroc_results
-from overnight.report.uncertainty.figures import write_figures
-from overnight.report.uncertainty.summary import write_summary
+from overnight.report.uncertainty.writing import write_analysis
 from overnight.runs.uncertainty_table import TrialTable, write_run_table
 from overnight.store.run_folder import RunFolder
 from overnight.uncertainty.analysis import Analysis
 
 
-def write_analysis(folder: RunFolder, plan: Plan, analysis: Analysis) -> None:
+def write_run_files(folder: RunFolder, plan: Plan, analysis: Analysis) -> None:
     """Write the tables, the summary and the figures of an analysis into its run."""
     slugs = {trial.slug for trial in analysis.trials}
     tables = [
@@ -18,6 +16,4 @@ def write_analysis(folder: RunFolder, plan: Plan, analysis: Analysis) -> None:
         if trial.slug in slugs
     ]
     write_run_table(folder.uncertainty, tables)
-    write_auroc_results(folder.path, analysis)
-    write_summary(folder.analysis_summary, analysis)
-    write_figures(folder.figures, analysis)
+    write_analysis(folder.path, analysis)
