@@ -1,10 +1,12 @@
 """How much of what an answer says is lost without one of its tokens."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from overnight.ids import digest
 from overnight.uncertainty.answer import CountedAnswer, without_span
+
+Progress = Callable[[int, int], None]  # of items: how many are done, how many there are
+_PAIRS_AT_ONCE = 1024
 
 
 class Pair(NamedTuple):
@@ -30,35 +32,6 @@ class Similarity(Protocol):
     def __call__(self, pairs: Sequence[Pair]) -> Sequence[float]:
         """Return ``[n_pairs]`` scores in [0, 1], in order; 1 for the same meaning."""
         ...
-
-
-class CachedSimilarity:
-    """A similarity that asks its model once for each pair.
-
-    A score is filed under the digest of both whole texts and of the model with its revision: the same answer to
-    another question, or under another model, is another pair.
-    """
-
-    def __init__(self, model: Similarity, cache: MutableMapping[str, float]) -> None:
-        self._model, self._cache = model, cache
-        self.name, self.revision = model.name, model.revision
-
-    def __call__(self, pairs: Sequence[Pair]) -> list[float]:
-        """Return ``[n_pairs]`` scores in [0, 1]; pairs that are not filed go to the model in one call.
-
-        Raises:
-            ValueError: the model gave another number of scores, or one outside [0, 1].
-        """
-        keys = [self.key(pair) for pair in pairs]
-        wanted = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in self._cache}
-        if wanted:
-            scores = checked_scores(self._model, list(wanted.values()))
-            self._cache.update(zip(wanted, scores, strict=True))
-        return [self._cache[key] for key in keys]
-
-    def key(self, pair: Pair) -> str:
-        """Return the name under which a score is filed, 64 hex digits."""
-        return digest({"model": self.name, "revision": self.revision, "pair": list(pair)})
 
 
 def checked_scores(model: Similarity, pairs: Sequence[Pair]) -> list[float]:
@@ -97,7 +70,9 @@ def token_relevance(
         Duan et al. (2024), ACL, arXiv:2307.01379, where the size of a g that may be negative is taken.
     """
     pairs = {
-        (number, place): Pair(_after(x, answer.text), _after(x, without_span(answer.text, token.span)))
+        (number, place): Pair(
+            text_after(x, answer.text), text_after(x, without_span(answer.text, token.span))
+        )
         for number, (x, answer) in enumerate(answers)
         for place, token in enumerate(answer.tokens)
         if not token.span.is_empty
@@ -109,5 +84,55 @@ def token_relevance(
     ]
 
 
-def _after(x: str, text: str) -> str:
+def relevance_of(
+    answers: Sequence[tuple[str, CountedAnswer]],
+    similarity: Similarity,
+    *,
+    progress: Progress | None = None,
+    pairs_at_once: int = _PAIRS_AT_ONCE,
+) -> list[tuple[float, ...]]:
+    """Return for each answer ``[n_counted]`` relevances of its tokens, in order; see ``token_relevance``.
+
+    Long texts are asked first and like ones together, some thousand pairs at a time.
+
+    Args:
+        answers: x, the text before the answer, and the answer.
+        similarity: g.
+        progress: told after each call of the model.
+        pairs_at_once: that go to the model in one call, a whole answer at least.
+
+    Raises:
+        ValueError: the model gave another number of scores, or one outside [0, 1].
+    """
+    found: list[tuple[float, ...]] = [()] * len(answers)
+    n_done = 0
+    places = sorted(
+        range(len(answers)), key=lambda place: -len(text_after(answers[place][0], answers[place][1].text))
+    )
+    for group in _groups(places, [len(answer.tokens) for _, answer in answers], pairs_at_once):
+        own = token_relevance([answers[place] for place in group], similarity)
+        for place, relevance in zip(group, own, strict=True):
+            found[place] = relevance
+        n_done += len(group)
+        if progress is not None:
+            progress(n_done, len(answers))
+    return found
+
+
+def _groups(places: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Yield some places in their order, so many at a time that their sizes together are at most that."""
+    group: list[int] = []
+    size = 0
+    for place in places:
+        if group and size + sizes[place] > most:
+            yield group
+            group, size = [], 0
+        group.append(place)
+        size += sizes[place]
+    if group:
+        yield group
+
+
+def text_after(x: str, text: str) -> str:
+    """Return a text behind what stands before it; alone where nothing does."""
     return f"{x} {text}" if x else text

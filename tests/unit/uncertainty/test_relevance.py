@@ -2,11 +2,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from overnight.uncertainty.answer import TokenMask, count_tokens
-from overnight.uncertainty.relevance import CachedSimilarity, Pair, token_relevance
+from overnight.uncertainty.relevance import Pair, token_relevance
+from overnight.uncertainty.relevance import relevance_of as relevance_of_many
 from tests.unit.uncertainty.answers import generated
 
 PIECES = st.lists(st.sampled_from([" a", "b", "\u00e9", b"\xe2", b"\x82", b"\xac", " the"]), max_size=8)
@@ -104,36 +105,43 @@ def test_many_answers_are_asked_in_one_call() -> None:
     assert calls == [3]
 
 
-def test_e5_the_same_answer_to_another_question_is_another_pair() -> None:
-    # The seed's key was the answer and the position: the first question's weights served all others.
-    model, cache = SharedCharacters(), {}
-    cached = CachedSimilarity(model, cache)
-    for x in ("Q", "Another question"):
-        token_relevance([(x, count_tokens(generated(["A", " b"])))], cached)
-    assert len(cache) == 4
-    assert len(model.asked) == 4
+class Counts(SharedCharacters):
+    """Remembers how many pairs went to it at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[int] = []
+
+    def __call__(self, pairs: Sequence[Pair]) -> list[float]:
+        self.calls.append(len(pairs))
+        return super().__call__(pairs)
 
 
-def test_e5_another_revision_of_the_model_is_asked_again() -> None:
-    cache: dict[str, float] = {}
-    pair = Pair("one", "on")
-    for model in (SharedCharacters(), SharedCharacters(revision="2"), SharedCharacters(name="other")):
-        CachedSimilarity(model, cache)([pair])
-        assert model.asked == [pair]
-    assert len(cache) == 3
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "Q", "A longer question"]), PIECES), max_size=6),
+    st.integers(1, 9),
+)
+def test_the_relevance_of_many_answers_is_that_of_each(answers, pairs_at_once: int) -> None:
+    counted = [(x, count_tokens(generated(pieces))) for x, pieces in answers]
+    one_by_one = [token_relevance([each], SharedCharacters())[0] for each in counted]
+    assert relevance_of_many(counted, SharedCharacters(), pairs_at_once=pairs_at_once) == one_by_one
 
 
-@settings(max_examples=30)
-@given(st.lists(st.tuples(st.text(min_size=1, max_size=3), st.just("")), max_size=6))
-def test_a_cached_model_gives_the_same_scores_and_is_asked_once_a_pair(texts) -> None:
-    pairs = [Pair(one, other) for one, other in texts]
-    model = SharedCharacters()
-    cached = CachedSimilarity(model, {})
-    assert cached(pairs) == SharedCharacters()(pairs)
-    assert cached(pairs[::-1]) == SharedCharacters()(pairs[::-1])
-    assert len(model.asked) == len(set(pairs))
+def test_many_answers_go_to_the_model_some_at_a_time_and_progress_is_told() -> None:
+    answers = [("Q", count_tokens(generated(["a", " b", " c"]))) for _ in range(5)]
+    model, told = Counts(), []
+    relevance_of_many(answers, model, progress=lambda *done: told.append(done), pairs_at_once=7)
+    assert model.calls == [6, 6, 3]
+    assert told == [(2, 5), (4, 5), (5, 5)]
 
 
-def test_where_two_texts_are_cut_is_part_of_the_key() -> None:
-    cached = CachedSimilarity(SharedCharacters(), {})
-    assert cached.key(Pair("ab", "c")) != cached.key(Pair("a", "bc"))
+def test_an_answer_of_many_tokens_is_asked_whole() -> None:
+    model = Counts()
+    relevance_of_many([("", count_tokens(generated([" w"] * 9)))], model, pairs_at_once=4)
+    assert model.calls == [9]
+
+
+def test_an_answer_whose_tokens_do_not_spell_its_text_has_no_relevance_and_asks_nothing() -> None:
+    model = Counts()
+    assert relevance_of_many([("Q", count_tokens(generated(["a"], text="other")))], model) == [()]
+    assert model.asked == []
