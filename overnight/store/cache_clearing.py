@@ -14,7 +14,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from overnight.errors import UsageError
-from overnight.store.cache_listing import DIGESTS, LOCK, MODELS, REQUESTS, CacheEntry, weights_of
+from overnight.store.cache_listing import DIGESTS, LOCK, MODELS, SEGMENTED, CacheEntry, weights_of
 from overnight.store.segments import is_being_written
 
 
@@ -56,7 +56,7 @@ def clear(entries: Iterable[CacheEntry]) -> list[Cleared]:
 def _remove(entry: CacheEntry) -> bool:
     """Take one entry away; False where somebody uses it."""
     path = entry.path
-    if entry.kind == REQUESTS:
+    if entry.kind in SEGMENTED:
         if is_being_written(path):
             return False
         path.unlink(missing_ok=True)

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from overnight.errors import UsageError
-from overnight.store.request_cache import KIND
+from overnight.store.pair_cache import KIND as PAIRS
+from overnight.store.request_cache import KIND as REQUESTS
 from overnight.store.segments import audit, segments
 
 MODELS = "models"
-REQUESTS = KIND
 DIGESTS = "digests"  # of files that users keep, by their size and time of change
-_KINDS = frozenset({"items", MODELS, REQUESTS, DIGESTS})  # those that may be named before there is any
+SEGMENTED = frozenset({REQUESTS, PAIRS})  # kinds that are kept line by line
+_KINDS = frozenset({"items", MODELS, DIGESTS}) | SEGMENTED  # those that may be named before there is any
 _KEY_DIGITS = 64
 LOCK = ".lock"
 
@@ -37,7 +38,7 @@ class KindSummary:
 
     kind: str
     entries: int
-    answers: int | None  # of the request cache; None for other kinds
+    answers: int | None  # of kinds that are kept line by line; None for others
     bytes: int
     oldest: datetime
     newest: datetime
@@ -85,7 +86,7 @@ def summarise(entries: Iterable[CacheEntry]) -> list[KindSummary]:
         KindSummary(
             kind=kind,
             entries=len(own),
-            answers=sum(audit(e.path).n_lines for e in own) if kind == REQUESTS else None,
+            answers=sum(audit(e.path).n_lines for e in own) if kind in SEGMENTED else None,
             bytes=sum(e.bytes for e in own),
             oldest=min(e.changed for e in own),
             newest=max(e.changed for e in own),
@@ -95,8 +96,10 @@ def summarise(entries: Iterable[CacheEntry]) -> list[KindSummary]:
 
 
 def weights_of(folder: Path) -> list[Path]:
-    """Return the weights in a model's folder, without locks and what downloads have left."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    """Return the files of weights in a model's folder, without locks and what downloads have left."""
+    own = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    nested = (inner for path in own if path.is_dir() for inner in path.rglob("*"))
+    return sorted(path for path in (*own, *nested) if path.is_file())
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -112,7 +115,7 @@ def _paths(folder: Path, kind: str) -> Iterator[Path]:
     elif kind == MODELS:
         # What a download that was killed has left counts as well.
         yield from (path for path in _subfolders(folder) if any(p.name != LOCK for p in path.iterdir()))
-    elif kind == REQUESTS:
+    elif kind in SEGMENTED:
         for model in _subfolders(folder):
             yield from segments(model)
     else:

@@ -10,66 +10,19 @@ the settings as JSON; one line on standard output says that it serves; the end o
 """
 
 import asyncio
-import json
-import logging
-import os
-import sys
 import threading
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from overnight.engines.limits import limit_memory
-from overnight.engines.messages import say_ready, say_refused
-from overnight.engines.transformers.serving import Caller, LoopbackServer, RefusedRequest
-from overnight.errors import BadResponse, GpuUnusable, OutOfMemory
+from overnight.engines.transformers.hosting import HEALTH, run_host
+from overnight.engines.transformers.serving import Caller, Handler, RefusedRequest
+from overnight.errors import BadResponse, OutOfMemory
 
 
 def main() -> None:
     """Load, serve, and leave with the process that asked for it."""
-    settings = json.loads(sys.stdin.readline())
-    limit_memory(settings["memory_limit_bytes"])
-    # Read when torch is loaded. Threads that spin while they wait for each other take the processor from the one that
-    # they wait for, as soon as anything else runs on the machine: measured, five to ten times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # bitsandbytes and the tokenizer have pools of their own, which nothing but these sets.
-    os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(settings["threads"])
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
-    started = time.monotonic()
-    try:
-        held = HeldModel(settings)
-    except (GpuUnusable, OutOfMemory) as error:
-        say_refused(error)
-        return
-    except Exception as error:  # noqa: BLE001 - whatever it is, the last line of the log says it in one
-        traceback.print_exc()
-        from overnight.engines.transformers.memory import is_out_of_memory  # noqa: PLC0415 - imports torch
-
-        said = " ".join(str(error).split())
-        lack = "out of memory: " if is_out_of_memory(error) else ""
-        print(f"{lack}{type(error).__name__}: {said}", file=sys.stderr)  # noqa: T201 - the log of the host
-        sys.exit(1)
-    load_s = time.monotonic() - started
-    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
-    threading.Thread(target=held.scheduler.run_forever, name="batches", daemon=True).start()
-    asyncio.run(_serve(held, settings, load_s))
-
-
-def _leave_with_the_parent() -> None:
-    sys.stdin.read()
-    os._exit(0)  # a batch that nobody waits for any more may be under way
-
-
-async def _serve(held: "HeldModel", settings: dict[str, Any], load_s: float) -> None:
-    server = await LoopbackServer(
-        settings["token"],
-        {"POST /complete": held.complete, "POST /count": held.count, "GET /health": held.health},
-        public=frozenset({"GET /health"}),
-    ).start(settings["port"])
-    say_ready(f"http://127.0.0.1:{settings['port']}", load_s, held.placement)
-    await server.serve_forever()
+    run_host(HeldModel)
 
 
 class HeldModel:
@@ -123,6 +76,14 @@ class HeldModel:
         )
         rows = 1 if settings["batch_invariant"] else settings["slots"]
         self.scheduler = Scheduler(decoder, loaded.device, budget, rows)
+
+    def start(self) -> None:
+        """Begin to make batches of what waits."""
+        threading.Thread(target=self.scheduler.run_forever, name="batches", daemon=True).start()
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return what answers."""
+        return {"POST /complete": self.complete, "POST /count": self.count, HEALTH: self.health}
 
     async def health(self, _: dict[str, Any], __: Caller) -> dict[str, Any]:
         """Return what is held and what was computed."""
