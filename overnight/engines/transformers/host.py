@@ -80,12 +80,17 @@ class HeldModel:
 
         from overnight.engines.transformers.decoding import Decoder  # noqa: PLC0415 - the same
         from overnight.engines.transformers.loading import load  # noqa: PLC0415
-        from overnight.engines.transformers.memory import batch_budget  # noqa: PLC0415
+        from overnight.engines.transformers.memory import (  # noqa: PLC0415
+            batch_budget,
+            give_large_blocks_back,
+        )
         from overnight.engines.transformers.prompts import PromptRenderer  # noqa: PLC0415
         from overnight.engines.transformers.scheduling import Scheduler  # noqa: PLC0415
 
         torch.set_num_threads(settings["threads"])
         torch.set_num_interop_threads(1)  # one batch at a time: nothing runs beside an operation
+        if settings["bits"] is not None:
+            give_large_blocks_back()
         loaded = load(
             Path(settings["model_path"]),
             dtype=settings["dtype"],
