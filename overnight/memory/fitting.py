@@ -14,6 +14,7 @@ from overnight.memory.free import FreeMemory, free_memory
 from overnight.memory.layers import most_layers
 from overnight.memory.llama_cpp_estimate import LlamaCppSettings, estimate_llama_cpp
 from overnight.memory.peaks import corrected, read_peaks
+from overnight.memory.repacking import repacked_types
 from overnight.memory.transformers_estimate import TransformersSettings, estimate_transformers
 from overnight.memory.weights import local_weights
 from overnight.planning.plan import Plan
@@ -156,14 +157,16 @@ def estimate_model(
         gpu_layers = execution.engine.gpu_layers if has_device else 0
         is_invariant = execution.engine.batch_invariant
         is_invariant = not gpu_layers if is_invariant is None else is_invariant  # as the host decides
+        is_limited = (
+            execution.engine.memory_limit_bytes is not None
+        )  # then it reads its file, and saves nothing
         settings = LlamaCppSettings(
             slots=slots,
             context_tokens=context_tokens,
             kv_type="bf16" if is_invariant else "f16",
             gpu_layers=gpu_layers,
-            saved_tokens=saved_tokens
-            if execution.engine.memory_limit_bytes is None
-            else 0,  # as the host does
+            saved_tokens=0 if is_limited else saved_tokens,
+            repacked_types=() if is_limited else repacked_types(),
         )
         if gpu_layers < 0 and execution.engine.cpu_offload == "allow":
             on_gpus = sum(memory.free_bytes or 0 for memory in free if memory.place is Place.DEVICE)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 from overnight.memory.estimate import MIB, MemoryEstimate, MemoryPart, Place, kv_cache_bytes, padded
 from overnight.memory.facts import ModelFacts
+from overnight.memory.repacking import repacked_bytes
 
 PROMPT_CACHE_BYTES = 512 * MIB  # what the host allows for prefixes of earlier prompts
 _CELLS_PADDED_TO = 256  # llama-context.cpp and llama-kv-cache-iswa.cpp
@@ -37,6 +38,7 @@ class LlamaCppSettings:
     saved_tokens: int | None = None
     """Tokens of earlier prompts that will be saved for their prefixes; None for as many as the limit allows."""
     prompt_cache_bytes: int = PROMPT_CACHE_BYTES
+    repacked_types: tuple[str, ...] = ()  # of weights on the host that are held twice, see `repacking`
 
 
 def estimate_llama_cpp(facts: ModelFacts, settings: LlamaCppSettings) -> MemoryEstimate:
@@ -57,6 +59,7 @@ def estimate_llama_cpp(facts: ModelFacts, settings: LlamaCppSettings) -> MemoryE
     place = Place.DEVICE if settings.gpu_layers else Place.HOST
     parts = [
         *weights.parts,
+        MemoryPart(name="repacked weights", n_bytes=_repacked_bytes(facts, settings)),
         *_kv_cache(facts, settings),
         MemoryPart(name="compute buffer", n_bytes=_compute_bytes(facts, settings), place=place),
         MemoryPart(name="output buffer", n_bytes=settings.slots * facts.vocab_size * 4),
@@ -99,12 +102,26 @@ def _offloaded(facts: ModelFacts, settings: LlamaCppSettings) -> int:
     return n if settings.gpu_layers < 0 else min(n, settings.gpu_layers)
 
 
+def _has_all_on_the_gpu(facts: ModelFacts, settings: LlamaCppSettings) -> bool:
+    return settings.gpu_layers < 0 or settings.gpu_layers > len(facts.layers)
+
+
+def _repacked_bytes(facts: ModelFacts, settings: LlamaCppSettings) -> int:
+    n_device = _offloaded(facts, settings) if settings.gpu_layers else 0
+    return repacked_bytes(
+        facts,
+        settings.repacked_types,
+        n_layers=len(facts.layers) - n_device,
+        has_output=not _has_all_on_the_gpu(facts, settings),
+    )
+
+
 def _weights(facts: ModelFacts, settings: LlamaCppSettings) -> tuple[MemoryPart, ...]:
     if not settings.gpu_layers:
         return (MemoryPart(name="weights", n_bytes=facts.weight_bytes),)
     n_device = _offloaded(facts, settings)
     device = sum(facts.layer_bytes[-n_device:]) if facts.layer_bytes else 0
-    is_whole = settings.gpu_layers < 0 or settings.gpu_layers > len(facts.layers)
+    is_whole = _has_all_on_the_gpu(facts, settings)
     rest = facts.other_bytes
     if facts.unknown_because and is_whole:
         device, rest = facts.weight_bytes - facts.embedding_bytes, facts.embedding_bytes

@@ -17,9 +17,11 @@ _NF4_BLOCK = 64  # weights that share a float32 scale (bitsandbytes without doub
 # Of a process that has imported torch and transformers and computed a token, beside the model and the tokenizer.
 # Measured on Linux without CUDA.
 _PROCESS_BYTES = 398 * MIB
+_BITSANDBYTES_BYTES = 53 * MIB  # what importing it takes, with the compiler of torch; measured likewise
 _BYTES_PER_VOCABULARY_ENTRY = 528  # with its merge; measured as what 213,000 more entries take
 _CUDA_CONTEXT_BYTES = 500 * MIB  # driver, kernels, cuBLAS workspaces; not measured here
-# What the C library keeps of blocks of changing sizes, as a multiple of what is alive; measured with glibc.
+# What the C library keeps of blocks of changing sizes, as a multiple of what is alive; measured with glibc. Where
+# bitsandbytes holds the matrices, the host has large blocks given back at once (`give_large_blocks_back`).
 _HOST_ALLOCATOR = 2
 _STORED_BYTES = {"F32": 4, "BF16": 2, "F16": 2}
 _INT8_PRODUCTS = 4  # tensors of 32 bits that are alive while one is scaled (int8_mm_dequant)
@@ -88,6 +90,7 @@ def estimate_transformers(facts: ModelFacts, settings: TransformersSettings) -> 
     ]
     mapped = _mapped_bytes(facts, settings)
     if settings.bits is not None:
+        parts.append(MemoryPart(name="bitsandbytes", n_bytes=_BITSANDBYTES_BYTES))
         parts.append(MemoryPart(name="file", n_bytes=mapped))
     elif loading := max(0, mapped - sum(part.n_bytes for part in parts if part.name in _OF_A_BATCH)):
         parts.append(MemoryPart(name="file while loading", n_bytes=loading))
@@ -147,12 +150,14 @@ def _mapped_bytes(facts: ModelFacts, settings: TransformersSettings) -> int:
 
 
 def _cache_bytes(facts: ModelFacts, settings: TransformersSettings, size: int) -> int:
-    """Return the keys and values of the batch, and one layer's twice: it grows by being copied."""
+    """Return the keys and values of the batch, and one layer's twice: it grows by being copied.
+
+    A layer with a window cuts its keys and values to it, but what is cut is a view: the whole prompt stays until the
+    first token of the answer has been computed (DynamicSlidingWindowLayer of transformers).
+    """
     total = settings.prompt_tokens + settings.new_tokens
-    kept = [
-        layer.elements_per_token * (min(total, facts.sliding_window or total) if layer.is_sliding else total)
-        for layer in facts.layers
-    ]
+    sliding = max(settings.prompt_tokens, min(total, facts.sliding_window or total))
+    kept = [layer.elements_per_token * (sliding if layer.is_sliding else total) for layer in facts.layers]
     return settings.rows * size * (sum(kept) + max(kept, default=0))
 
 
@@ -175,7 +180,7 @@ def _activation_bytes(facts: ModelFacts, settings: TransformersSettings, size: i
     feed_forward += 3 * facts.hidden_size * size
     widest = max((facts.heads * (layer.k_dim + layer.v_dim) for layer in facts.layers), default=0)
     attention = (2 * widest + 3 * facts.hidden_size) * size
-    mask = rows * settings.prompt_tokens**2 * size
+    mask = rows * settings.prompt_tokens**2 * _mask_bytes(facts, settings, size)
     matrix = 0
     if settings.bits == "nf4":
         matrix = size * max((one.n_elements for one in facts.tensors if is_held_in_bits(one)), default=0)
@@ -183,4 +188,17 @@ def _activation_bytes(facts: ModelFacts, settings: TransformersSettings, size: i
             0, matrix - tokens * facts.ffn_size * size
         )  # it is gone before the third wide tensor is there
     alive = tokens * max(feed_forward, attention) + mask + matrix
-    return alive if settings.is_on_device else alive * _HOST_ALLOCATOR
+    return alive if settings.is_on_device or settings.bits else alive * _HOST_ALLOCATOR
+
+
+def _mask_bytes(facts: ModelFacts, settings: TransformersSettings, size: int) -> int:
+    """Return what the masks of a batch take for each pair of tokens of a row.
+
+    A byte for each kind of layer, and on the processor a number beside them in every layer, which attention adds. A
+    row alone has none: no token of it is padding, and attention itself knows what comes later (sdpa's ``is_causal``).
+    Where the prompt is as long as a window, layers with one have a mask even so.
+    """
+    has_window = any(layer.is_sliding for layer in facts.layers)
+    is_cut = has_window and settings.prompt_tokens >= (facts.sliding_window or 0)
+    n_masks = is_cut + (settings.rows > 1) * (1 + (has_window and not is_cut))
+    return n_masks + size if n_masks else 0

@@ -33,12 +33,19 @@ class HeldModel:
 
         from overnight.engines.transformers.decoding import Decoder  # noqa: PLC0415 - the same
         from overnight.engines.transformers.loading import load  # noqa: PLC0415
-        from overnight.engines.transformers.memory import batch_budget  # noqa: PLC0415
+        from overnight.engines.transformers.memory import (  # noqa: PLC0415
+            LARGE_WHILE_LOADING,
+            LARGE_WHILE_SERVING,
+            batch_budget,
+            give_large_blocks_back,
+        )
         from overnight.engines.transformers.prompts import PromptRenderer  # noqa: PLC0415
         from overnight.engines.transformers.scheduling import Scheduler  # noqa: PLC0415
 
         torch.set_num_threads(settings["threads"])
         torch.set_num_interop_threads(1)  # one batch at a time: nothing runs beside an operation
+        if settings["bits"] is not None:
+            give_large_blocks_back(LARGE_WHILE_LOADING)
         loaded = load(
             Path(settings["model_path"]),
             dtype=settings["dtype"],
@@ -49,6 +56,8 @@ class HeldModel:
             gpus_there=settings["gpus_there"],
             may_offload=settings.get("may_offload", False),
         )
+        if settings["bits"] is not None:
+            give_large_blocks_back(LARGE_WHILE_SERVING)
         self.placement = loaded.placement
         self._context_tokens = settings["context_tokens"]
         self._renderer = PromptRenderer(loaded.tokenizer)

@@ -11,6 +11,10 @@ import torch
 _SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to allocate")
 _SHARE = 0.5  # of what is free; the rest is for what the estimate does not know
 _MOST_TOKENS = 65_536  # larger batches are no faster
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # malloc.h of glibc
+LARGE_WHILE_LOADING = 1 << 20
+LARGE_WHILE_SERVING = 4 << 20
+_KEPT_BYTES = 64 << 20  # free at the end of the heap, before it is made shorter
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -31,6 +35,21 @@ def release(device: torch.device) -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps what was freed; others do not
         if trim is not None:
             trim(0)
+
+
+def give_large_blocks_back(n_bytes: int) -> None:
+    """Have the C library give every block of so many bytes back as soon as it is freed, from now on.
+
+    glibc before 2.38 cannot use the hole that an aligned block leaves for another one of its size
+    (https://sourceware.org/bugzilla/show_bug.cgi?id=14581), and torch aligns all of its own. bitsandbytes multiplies
+    int8 on the processor through many large ones, so that half of what it came to hold was holes. What is given back
+    has to be taken anew, page by page: for each token int8 makes all matrices anew in 32 bits, which are to be below
+    the limit while a small model serves. Other C libraries are left as they are.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is not None:
+        set_option(_M_MMAP_THRESHOLD, n_bytes)
+        set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)  # else the heap is made shorter at every turn
 
 
 def free_bytes(device: torch.device) -> int:
