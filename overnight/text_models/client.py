@@ -73,17 +73,11 @@ class TextModelClient:
             raise BadResponse(f"HTTP {response.status_code}, not JSON: {response.text[:200]!r}") from None
         if response.status_code == _OK and isinstance(value, dict):
             return value
-<<<<<<< HEAD
-        problem = value.get("error", {}) if isinstance(value, dict) else {}
-        if problem.get("type") == "OutOfMemory":
-            raise OutOfMemory(f"the text model: {problem['message']}")
-=======
         problem = value.get("error") if isinstance(value, dict) else None
         if not isinstance(problem, dict):
             problem = {}
         if problem.get("type") == "OutOfMemory":
             raise OutOfMemory(f"the text model: {problem.get('message', 'it does not fit')}")
->>>>>>> w-models
         raise BadResponse(f"HTTP {response.status_code}: {problem.get('message', str(value)[:200])}")
 
     def _serving(self) -> EngineState:

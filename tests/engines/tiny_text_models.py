@@ -2,11 +2,6 @@
 
 import json
 from collections.abc import Sequence
-<<<<<<< HEAD
-from pathlib import Path
-
-import torch
-=======
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +9,6 @@ from typing import Any
 import sentencepiece
 import torch
 import transformers
->>>>>>> w-models
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
@@ -23,35 +17,19 @@ from transformers import (
     BertForSequenceClassification,
     BertModel,
     BertTokenizer,
-<<<<<<< HEAD
-=======
     DebertaV2Config,
     DebertaV2ForSequenceClassification,
->>>>>>> w-models
 )
 
 SENTENCES = "who painted it ? paris is the capital of france not lyon and a city in no yes"
 MAX_TOKENS = 24
 
 
-<<<<<<< HEAD
-def save_classifier(folder: Path, labels: Sequence[str], *, seed: int = 1) -> Path:
-    """Write a classifier of pairs with these outputs."""
-    torch.manual_seed(seed)
-    config = _config(folder, id2label=dict(enumerate(labels)), label2id={n: i for i, n in enumerate(labels)})
-    model = BertForSequenceClassification(config)
-    with torch.no_grad():
-        # As they are made, weights are so small that all pairs look the same.
-        for parameter in model.parameters():
-            parameter.mul_(6)
-    model.save_pretrained(folder)
-=======
 def save_classifier(folder: Path, labels: Sequence[str], *, seed: int = 4) -> Path:
     """Write a classifier of pairs with these outputs."""
     torch.manual_seed(seed)
     config = _config(folder, id2label=dict(enumerate(labels)), label2id={n: i for i, n in enumerate(labels)})
     BertForSequenceClassification(config).save_pretrained(folder)
->>>>>>> w-models
     return folder
 
 
@@ -64,8 +42,6 @@ def save_headless(folder: Path) -> Path:
     return folder
 
 
-<<<<<<< HEAD
-=======
 def save_embedding(folder: Path) -> Path:
     """Write a model of texts."""
     torch.manual_seed(2)
@@ -110,7 +86,6 @@ def save_sentencepiece(folder: Path, labels: Sequence[str]) -> Path:
     return folder
 
 
->>>>>>> w-models
 def score_of(folder: Path, one: str, other: str) -> float:
     """Return the score of a cross-encoder: the sigmoid of its one output."""
     return float(_logits(folder, one, other).sigmoid())
@@ -119,21 +94,13 @@ def score_of(folder: Path, one: str, other: str) -> float:
 def probabilities_of(folder: Path, one: str, other: str) -> dict[str, float]:
     """Return the probability of each label of a classifier, by its name."""
     logits = _logits(folder, one, other).squeeze(0)
-<<<<<<< HEAD
-    names = AutoModelForSequenceClassification.from_pretrained(folder).config.id2label
-=======
     names = _loaded(AutoModelForSequenceClassification, folder)[1].config.id2label
->>>>>>> w-models
     return {names[place]: float(p) for place, p in enumerate(logits.softmax(0))}
 
 
 def cosine_of(folder: Path, one: str, other: str) -> float:
     """Return the cosine of the means of the last hidden states of two texts."""
-<<<<<<< HEAD
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-=======
     tokenizer, model = _loaded(AutoModel, folder)
->>>>>>> w-models
     vectors = []
     for text in (one, other):
         with torch.no_grad():
@@ -143,8 +110,6 @@ def cosine_of(folder: Path, one: str, other: str) -> float:
     return float(a @ b / (a.norm() * b.norm()))
 
 
-<<<<<<< HEAD
-=======
 @cache
 def _loaded(maker: Any, folder: Path) -> tuple[Any, Any]:
     transformers.utils.logging.disable_progress_bar()
@@ -152,7 +117,6 @@ def _loaded(maker: Any, folder: Path) -> tuple[Any, Any]:
     return AutoTokenizer.from_pretrained(folder), maker.from_pretrained(folder).eval()
 
 
->>>>>>> w-models
 def _config(folder: Path, **more) -> BertConfig:
     folder.mkdir(parents=True, exist_ok=True)
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SENTENCES.split()]
@@ -166,22 +130,12 @@ def _config(folder: Path, **more) -> BertConfig:
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=64,
-<<<<<<< HEAD
-=======
         initializer_range=1.0,  # with less, all pairs look the same
->>>>>>> w-models
         **more,
     )
 
 
 def _logits(folder: Path, one: str, other: str) -> torch.Tensor:
-<<<<<<< HEAD
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    with torch.no_grad():
-        return model(**tokenizer(one, other, return_tensors="pt")).logits
-=======
     tokenizer, model = _loaded(AutoModelForSequenceClassification, folder)
     with torch.no_grad():
         return model(**tokenizer([one], [other], return_tensors="pt")).logits  # "" is a text, not none
->>>>>>> w-models
