@@ -60,10 +60,12 @@ def run_page(run: RunReport) -> str:
             among=trials_sheets(run),
             more=_more(run),
             prompts=_prompts(run),
+            where=wording.where_rows(run),
+            reading=wording.HOW_TO_READ,
             temperatures=sorted({example.temperature for trial in run.trials for example in trial.examples}),
             cut=[(trial, arm) for trial in run.trials for arm in trial.truncated_too_often()],
             too_often=TRUNCATED_TOO_OFTEN,
-            breakable=_breakable,
+            breakable=breakable,
             heading=wording.trial_heading(run),
             prices=next(
                 (wording.hypothetical(trial.costs.pricing) for trial in run.trials if trial.costs), ""
@@ -120,7 +122,7 @@ def _prompts(run: RunReport) -> list[tuple[PromptText, list[str]]]:
     return list(found.values())
 
 
-def _breakable(label: str) -> Markup:
+def breakable(label: str) -> Markup:
     """Return a name that may go on in the next line after an underscore or a hyphen."""
     parts = re.split("(?<=[_-])", visible(label))
     return Markup("<wbr>").join(parts)

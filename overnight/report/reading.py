@@ -37,6 +37,7 @@ EXAMPLES_PER_RUN = (
     8000  # the page decodes them one trial at a time; its size in bytes is bounded by `explorer`
 )
 _FEWEST_EXAMPLES = 10
+UNCERTAINTY = "uncertainty-sweep"  # as a manifest names the kind
 
 T = TypeVar("T")
 
@@ -59,6 +60,8 @@ def read_run(folder: RunFolder) -> RunReport:
     )
     slugs = _slugs(manifest, plan)
     n_examples = max(_FEWEST_EXAMPLES, min(EXAMPLES_PER_TRIAL, EXAMPLES_PER_RUN // max(1, len(slugs))))
+    if manifest.kind == UNCERTAINTY:
+        n_examples = 0  # an example compares two arms
     labels = trial_labels({slug: manifest.trials[slug].requested for slug in slugs})
     prompts = _prompt_texts(config)
     trials = [
@@ -68,6 +71,7 @@ def read_run(folder: RunFolder) -> RunReport:
     counted = {
         path: _attempt(partial(_count_items, path), None, path, notes)
         for path in (folder.path / name for name, file in manifest.items.items() if file.rows != 0)
+        if path.parent == folder.items_folder  # below it lie questions that nobody is asked
     }
     items = {path: dataset for path, dataset in counted.items() if dataset is not None}
     path = folder.path / "comparisons.json"
@@ -106,7 +110,12 @@ def _predicted_memory(plan: Mapping[str, Any]) -> dict[str, int]:
 
 
 def trial_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return a short name of each trial: its prompt set, and of the other settings those that vary."""
+    """Return a short name of each trial: its prompt set, and of the other settings those that vary.
+
+    In a sweep without prompt sets it is the model and the data set.
+    """
+    if any("prompt_set" not in settings for settings in requested.values()):
+        return {slug: f"{one['model']} on {one['dataset']}" for slug, one in requested.items()}
     parts = {slug: _label_parts(settings) for slug, settings in requested.items()}
     varying = {
         key for key in next(iter(parts.values()), {}) if len({part[key] for part in parts.values()}) > 1

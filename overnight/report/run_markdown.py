@@ -50,9 +50,9 @@ def run_markdown(run: RunReport) -> str:
         _all_trials(run),
         _among(run),
         _reliability(run),
-        _unfinished(run),
-        _how_it_was_run(run),
-        _machine(run),
+        not_ended_well(run),
+        how_it_was_run(run),
+        machine_tables(run),
         _where(run),
         ["## How to read this", *HOW_TO_READ],
     )
@@ -145,7 +145,8 @@ def _reliability(run: RunReport) -> Iterator[str]:
     yield from sheets_markdown([audit_of_run(run)])
 
 
-def _unfinished(run: RunReport) -> Iterator[str]:
+def not_ended_well(run: RunReport) -> Iterator[str]:
+    """Yield the section on the trials that did not come to their end, where there are any."""
     if not run.unfinished and run.error is None:
         return
     yield "## Not ended well"
@@ -162,7 +163,8 @@ def _unfinished(run: RunReport) -> Iterator[str]:
         )
 
 
-def _how_it_was_run(run: RunReport) -> Iterator[str]:
+def how_it_was_run(run: RunReport) -> Iterator[str]:
+    """Yield the section on models, steps down a ladder, speed, items and environment."""
     yield "## How it was run"
     if line := foresight(run.estimate):
         yield cell(line, limit=1000)
@@ -196,7 +198,8 @@ def _how_it_was_run(run: RunReport) -> Iterator[str]:
     )
 
 
-def _machine(run: RunReport) -> Iterator[str]:
+def machine_tables(run: RunReport) -> Iterator[str]:
+    """Yield the section on what the machine did, where it was watched."""
     if sheets := machine_sheets(run):
         yield f"## {MACHINE}"
         yield from sheets_markdown(sheets)

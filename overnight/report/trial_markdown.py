@@ -37,9 +37,9 @@ def trial_markdown(run: RunReport, trial: TrialReport) -> str:
     blocks = chain(
         [f"# {cell(trial.slug, limit=500)}"],
         banner(trial.is_dry_run),
-        _state(trial),
+        how_it_ended(trial),
         _trial_header(run, trial),
-        _settings(trial),
+        settings_tables(trial),
         _prompts(trial),
         _data(run, trial),
         _counts(trial),
@@ -47,14 +47,15 @@ def trial_markdown(run: RunReport, trial: TrialReport) -> str:
         significance(trial),
         _analyses(trial),
         _costs(trial),
-        _machine(run, trial),
+        machine_tables(run, trial),
         examples(trial),
         ["## How to read this", *HOW_TO_READ],
     )
     return "\n\n".join(blocks) + "\n"
 
 
-def _state(trial: TrialReport) -> list[str]:
+def how_it_ended(trial: TrialReport) -> list[str]:
+    """Return what stands above the report of a trial that did not come to its end."""
     if trial.state is TrialState.DONE:
         return []
     why = f": {cell(trial.error, limit=1000)}" if trial.error else ""
@@ -80,7 +81,8 @@ def _trial_header(run: RunReport, trial: TrialReport) -> Iterator[str]:
     )
 
 
-def _settings(trial: TrialReport) -> Iterator[str]:
+def settings_tables(trial: TrialReport) -> Iterator[str]:
+    """Yield the section on what was asked for and what answered."""
     yield "## Settings"
     effective = trial.effective
     shown = [
@@ -244,7 +246,8 @@ def _costs(trial: TrialReport) -> Iterator[str]:
     yield table(["inference, s", "answers per minute", "completion tokens per second"], [speed(trial)])
 
 
-def _machine(run: RunReport, trial: TrialReport) -> Iterator[str]:
+def machine_tables(run: RunReport, trial: TrialReport) -> Iterator[str]:
+    """Yield the section on what the machine did during a trial, where it was watched."""
     if sheets := machine_sheets(run, (trial,)):
         yield f"## {MACHINE}"
         yield from sheets_markdown(sheets)

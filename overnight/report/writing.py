@@ -2,11 +2,12 @@
 
 from overnight.report.figures import write_figures
 from overnight.report.page import run_page
-from overnight.report.reading import read_run
+from overnight.report.reading import UNCERTAINTY, read_run
 from overnight.report.run_markdown import run_markdown
 from overnight.report.summary import write_summary
 from overnight.report.trial_markdown import trial_markdown
 from overnight.store.files import write_text
+from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
 
 
@@ -16,6 +17,12 @@ def write_reports(folder: RunFolder) -> None:
     Raises:
         StoreError: the run has no manifest that can be read.
     """
+    if read_manifest(folder).kind == UNCERTAINTY:
+        # scikit-learn and the planner are loaded for this kind alone.
+        from overnight.report.uncertainty.writing import write_uncertainty_reports  # noqa: PLC0415
+
+        write_uncertainty_reports(folder)
+        return
     run = read_run(folder)
     for trial in run.trials:
         write_text(folder.trial(trial.slug).report, trial_markdown(run, trial))

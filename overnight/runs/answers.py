@@ -11,7 +11,7 @@ from overnight.planning.trial import Trial
 from overnight.records import Arm, Item
 from overnight.runs.parsing import effective_rows, row_at
 from overnight.store.run_folder import TrialFolder
-from overnight.uncertainty.answer import CountedAnswer, count_tokens
+from overnight.uncertainty.answer import CountedAnswer, GeneratedAnswer, count_tokens
 from overnight.uncertainty.reading import read_answer
 
 
@@ -71,6 +71,26 @@ def item_answers(folder: TrialFolder, plan: Plan, trial: Trial) -> Iterator[Item
                     read(item, arm, index) for arm in sampled for index in range(trial.draws(arm.temperature))
                 ),
             )
+
+
+def greedy_answers(folder: TrialFolder, plan: Plan, trial: Trial) -> Iterator[tuple[Item, GeneratedAnswer]]:
+    """Yield each item with its greedy answer, every token of it, in the order of the plan; items without are left out.
+
+    Raises:
+        StoreError: the journal is damaged.
+    """
+    offsets = effective_rows(folder.journal)
+    greedy, *_ = trial.arms(plan.conditions)
+    with folder.journal.open("rb") if offsets else BytesIO() as journal:
+        for item in plan.items_of(trial):
+            name = custom_id(item.key, greedy.condition.value, greedy.temperature, 0, item.type.value)
+            if name not in offsets:
+                continue
+            try:
+                answer = read_answer(row_at(journal, offsets[name]), trial.sampling.stop)
+            except UndefinedMetricError:
+                continue
+            yield item, answer
 
 
 def question_of(item: Item, *, with_context: bool) -> str:

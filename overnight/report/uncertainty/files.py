@@ -1,7 +1,11 @@
 """The files of a whole uncertainty sweep: what was measured, how well it tells right from wrong, and figures of it."""
 
+from pathlib import Path
+
 from overnight.planning.plan import Plan
-from overnight.report.uncertainty.writing import write_analysis
+from overnight.report.uncertainty.auroc_results import write_auroc_results
+from overnight.report.uncertainty.figures import write_figures
+from overnight.report.uncertainty.summary import write_summary
 from overnight.runs.uncertainty_table import TrialTable, write_run_table
 from overnight.store.run_folder import RunFolder
 from overnight.uncertainty.analysis import Analysis
@@ -17,3 +21,14 @@ def write_run_files(folder: RunFolder, plan: Plan, analysis: Analysis) -> None:
     ]
     write_run_table(folder.uncertainty, tables)
     write_analysis(folder.path, analysis)
+
+
+def write_analysis(run: Path, analysis: Analysis) -> list[str]:
+    """Write ``auroc_results``, ``analysis_summary.json`` and the figures into the folder of a run.
+
+    Returns:
+        The names of the figures that have something to show.
+    """
+    write_auroc_results(run, analysis)
+    write_summary(run / "analysis_summary.json", analysis)
+    return write_figures(run / "figures", analysis)

@@ -1,19 +1,22 @@
-"""Everything of a run that is made from its analysis, in one call."""
+"""Every report of an uncertainty sweep, written from its files alone."""
 
-from pathlib import Path
+from overnight.report.uncertainty.markdown import run_markdown, trial_markdown
+from overnight.report.uncertainty.page import run_page
+from overnight.report.uncertainty.reading import read_uncertainty
+from overnight.report.uncertainty.trial_summary import write_summary
+from overnight.store.files import write_text
+from overnight.store.run_folder import RunFolder
 
-from overnight.report.uncertainty.auroc_results import write_auroc_results
-from overnight.report.uncertainty.figures import write_figures
-from overnight.report.uncertainty.summary import write_summary
-from overnight.uncertainty.analysis import Analysis
 
+def write_uncertainty_reports(folder: RunFolder) -> None:
+    """Write every report of an uncertainty sweep.
 
-def write_analysis(run: Path, analysis: Analysis) -> list[str]:
-    """Write ``auroc_results``, ``analysis_summary.json`` and the figures into the folder of a run.
-
-    Returns:
-        The names of the figures that have something to show.
+    Raises:
+        StoreError: the run has no manifest that can be read.
     """
-    write_auroc_results(run, analysis)
-    write_summary(run / "analysis_summary.json", analysis)
-    return write_figures(run / "figures", analysis)
+    report = read_uncertainty(folder)
+    for trial in report.run.trials:
+        write_text(folder.trial(trial.slug).report, trial_markdown(report, trial))
+    write_text(folder.aggregate_report, run_markdown(report))
+    write_text(folder.html_report, run_page(report))
+    write_summary(folder.summary, report)

@@ -6,8 +6,8 @@ from matplotlib.text import Text
 
 from overnight.report.uncertainty.curve_figures import chosen_measures
 from overnight.report.uncertainty.figures import FIGURES, write_figures
+from overnight.report.uncertainty.files import write_analysis
 from overnight.report.uncertainty.frame import SMALL_PT, WIDTH_IN, fitted, text_in, wrapped
-from overnight.report.uncertainty.writing import write_analysis
 from overnight.uncertainty.analysing import analyse
 from overnight.uncertainty.analysis import AnalysisSettings
 from tests.unit.uncertainty.trials import made_up, model, trial
