@@ -18,6 +18,7 @@ from overnight.spec.prompt_sweep import Defaults, ExplicitTrial, PromptSweepExpe
 from overnight.spec.sweep import SweepSpec
 from overnight.spec.text_model import TextModelSpec
 from overnight.spec.uncertainty_sweep import UncertaintyExperiment
+from overnight.text_models.sources import with_text_model_digest
 
 S = TypeVar("S", bound=SweepSpec)
 A = TypeVar("A", Defaults, ExplicitTrial)
@@ -61,7 +62,8 @@ class _Finder:
         return self.root.prompt_set(value) if isinstance(value, str) else value
 
     def text_model(self, value: str | TextModelSpec) -> TextModelSpec:
-        return self.root.text_model(value) if isinstance(value, str) else value
+        found = self.root.text_model(value) if isinstance(value, str) else value
+        return found if self.dry_run or found.sha256 is not None else with_text_model_digest(found)
 
     def dataset(self, value: str | DatasetSpec) -> DatasetSpec:
         return _dataset(value, self.root)

@@ -164,12 +164,14 @@ def test_an_engine_without_log_probabilities_is_refused_before_anything_is_asked
         "{engine: openai_compatible, source: 'openai:any', family: f, params_billion: 1, quantization: none,\n"
         " instruct: true, context_tokens: 4096, endpoint: {base_url: 'http://127.0.0.1:1', dialect: lm_studio}}"
     )
-    said = command_line("plan", sweep, "--models", "served", expect=2)
+    said = command_line("run", sweep, "--models", "served", "--plan-only", expect=2)
     assert "dialect lm_studio gives no log-probabilities" in said
 
 
 def test_a_measure_that_needs_what_is_not_there_says_what_to_set(
     command_line: CommandLine, sweep: str
 ) -> None:
-    said = command_line("plan", sweep, "--set", "experiment.measures=[g_nll, token_sar]", expect=2)
+    said = command_line(
+        "run", sweep, "--plan-only", "--set", "experiment.measures=[g_nll, token_sar]", expect=2
+    )
     assert "token_sar needs relevance; set experiment.relevance" in said
