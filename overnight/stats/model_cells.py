@@ -21,6 +21,15 @@ class Factor(StrEnum):
     QUANTIZATION = "quantization"
 
 
+_IN_WORDS = {
+    Factor.FAMILY: "family",
+    Factor.SIZE: "size",
+    Factor.DATASET: "data set",
+    Factor.INSTRUCT: "instruction tuning",
+    Factor.QUANTIZATION: "quantization",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """What is stated about a model; nothing of it is ever read from a name."""
@@ -102,16 +111,16 @@ def matches(cells: Sequence[Cell], same_size_within: float = SAME_SIZE_WITHIN) -
 def why_unmatched(factor: Factor, cells: Sequence[Cell], same_size_within: float = SAME_SIZE_WITHIN) -> str:
     """Return a sentence on what stands between the cells and a matched pair in this factor."""
     others = Counter(
-        ", ".join(sorted(factors - {factor}))
+        ", ".join(sorted(_IN_WORDS[other] for other in factors - {factor}))
         for one, other in combinations(cells, 2)
         if (one.measure, one.label) == (other.measure, other.label)
         and len(factors := differing(one, other, same_size_within)) > 1
         and factor in factors
     )
     if not others:
-        return f"all cells have one {factor}"
+        return f"all cells are alike in {_IN_WORDS[factor]}"
     name, n_pairs = min(others.items(), key=lambda item: (item[0].count(","), -item[1], item[0]))
-    return f"no two cells differ in {factor} alone; {n_pairs} pairs differ in {name} too"
+    return f"no two cells differ in {_IN_WORDS[factor]} alone; {n_pairs} pairs differ in {name} too"
 
 
 def level(factor: Factor, cell: Cell) -> str:

@@ -72,7 +72,7 @@ def test_the_grid_of_the_seed_has_no_pair_for_its_size_question_and_says_why() -
     assert found.pairs == ()
     because = {one.factor: one.sentence for one in found.unmatched}
     assert because[Factor.SIZE] == "no two cells differ in size alone; 1 pairs differ in quantization too"
-    assert because[Factor.FAMILY] == "all cells have one family"
+    assert because[Factor.FAMILY] == "all cells are alike in family"
 
 
 def quantized_grid():

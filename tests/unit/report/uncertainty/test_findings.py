@@ -13,7 +13,9 @@ def test_every_question_of_the_sweep_is_answered_or_says_why_not(analysis) -> No
     assert len(found) == 10
     assert "int8 less not quantized" in found["Does quantization matter?"]
     assert "over 2 pairs" in found["Does quantization matter?"]
-    assert found["Does instruction tuning matter?"] == "Not answered: all cells have one instruct."
+    assert (
+        found["Does instruction tuning matter?"] == "Not answered: all cells are alike in instruction tuning."
+    )
     assert "one class (5)" in found["What cannot be judged?"]
 
 
