@@ -31,8 +31,8 @@ ENOUGH_FOR_16_BITS_GIB = 0.9
 HOLES = """
 import psutil
 import torch
-from overnight.engines.transformers.memory import LARGE_WHILE_SERVING, give_large_blocks_back
-give_large_blocks_back(LARGE_WHILE_SERVING)
+from overnight.engines.transformers.memory import LARGE_WHILE_READING, give_large_blocks_back
+give_large_blocks_back(LARGE_WHILE_READING)
 torch.ones(2_000_000)
 before = psutil.Process().memory_info().rss
 kept = []

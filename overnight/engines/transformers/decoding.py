@@ -6,6 +6,7 @@ leaves the batch, so that nothing is computed for it any more.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -65,14 +66,24 @@ class Decoder:
         eos_ids: tokens that end an answer.
         decode: ids to text, without special tokens.
         share_prefixes: evaluate once what prompts of a batch begin with, and keep it for the next batch.
+        around_prefill: entered while prompts are evaluated.
     """
 
-    def __init__(self, model: Any, eos_ids: frozenset[int], decode: Decode, *, share_prefixes: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        eos_ids: frozenset[int],
+        decode: Decode,
+        *,
+        share_prefixes: bool,
+        around_prefill: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._model = model
         self._eos_ids = eos_ids
         self._decode = decode
         self._device: torch.device = model.device
         self._forward = Forward(model)
+        self._around_prefill = around_prefill
         self._prefiller = Prefiller(model, self._forward, share_prefixes=share_prefixes)
 
     def forget(self) -> None:
@@ -99,7 +110,8 @@ class Decoder:
         started = time.perf_counter()
         room = max(len(job.prompt) for job in jobs) + max(job.max_new_tokens for job in jobs)
         is_looked_into = any(job.alternatives for job in jobs)
-        evaluated = self._prefiller.evaluate([job.prompt for job in jobs], room, alone=is_looked_into)
+        with self._around_prefill():
+            evaluated = self._prefiller.evaluate([job.prompt for job in jobs], room, alone=is_looked_into)
         rows = [
             _Row(place, job, UniformStream(job.seed), n_cached)
             for place, (job, n_cached) in enumerate(zip(jobs, evaluated.cached_tokens, strict=True))

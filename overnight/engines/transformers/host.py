@@ -10,6 +10,7 @@ the settings as JSON; one line on standard output says that it serves; the end o
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,30 +35,26 @@ class HeldModel:
         from overnight.engines.transformers.decoding import Decoder  # noqa: PLC0415 - the same
         from overnight.engines.transformers.loading import load  # noqa: PLC0415
         from overnight.engines.transformers.memory import (  # noqa: PLC0415
-            LARGE_WHILE_LOADING,
-            LARGE_WHILE_SERVING,
             batch_budget,
-            give_large_blocks_back,
+            large_blocks_given_back,
         )
         from overnight.engines.transformers.prompts import PromptRenderer  # noqa: PLC0415
         from overnight.engines.transformers.scheduling import Scheduler  # noqa: PLC0415
 
         torch.set_num_threads(settings["threads"])
         torch.set_num_interop_threads(1)  # one batch at a time: nothing runs beside an operation
-        if settings["bits"] is not None:
-            give_large_blocks_back(LARGE_WHILE_LOADING)
-        loaded = load(
-            Path(settings["model_path"]),
-            dtype=settings["dtype"],
-            bits=settings["bits"],
-            device=settings["device"],
-            attention=settings["attention"],
-            trust_remote_code=settings["trust_remote_code"],
-            gpus_there=settings["gpus_there"],
-            may_offload=settings.get("may_offload", False),
-        )
-        if settings["bits"] is not None:
-            give_large_blocks_back(LARGE_WHILE_SERVING)
+        reading = contextlib.nullcontext if settings["bits"] is None else large_blocks_given_back
+        with reading():
+            loaded = load(
+                Path(settings["model_path"]),
+                dtype=settings["dtype"],
+                bits=settings["bits"],
+                device=settings["device"],
+                attention=settings["attention"],
+                trust_remote_code=settings["trust_remote_code"],
+                gpus_there=settings["gpus_there"],
+                may_offload=settings.get("may_offload", False),
+            )
         self.placement = loaded.placement
         self._context_tokens = settings["context_tokens"]
         self._renderer = PromptRenderer(loaded.tokenizer)
@@ -79,6 +76,7 @@ class HeldModel:
             loaded.eos_ids,
             self._decode,
             share_prefixes=not settings["batch_invariant"],
+            around_prefill=reading,
         )
         budget = settings["batch_tokens"] or batch_budget(
             loaded.model.config, loaded.dtype, loaded.device, self._context_tokens

@@ -1,8 +1,10 @@
 """Memory of one device: when an error means that there is none left, what a token takes, and what is free."""
 
+import contextlib
 import ctypes
 import gc
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -12,8 +14,8 @@ _SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "f
 _SHARE = 0.5  # of what is free; the rest is for what the estimate does not know
 _MOST_TOKENS = 65_536  # larger batches are no faster
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # malloc.h of glibc
-LARGE_WHILE_LOADING = 1 << 20
-LARGE_WHILE_SERVING = 4 << 20
+LARGE_WHILE_READING = 1 << 20  # weights, and prompts: large blocks, once each
+LARGE_WHILE_WRITING = 4 << 20
 _KEPT_BYTES = 64 << 20  # free at the end of the heap, before it is made shorter
 
 
@@ -44,12 +46,25 @@ def give_large_blocks_back(n_bytes: int) -> None:
     (https://sourceware.org/bugzilla/show_bug.cgi?id=14581), and torch aligns all of its own. bitsandbytes multiplies
     int8 on the processor through many large ones, so that half of what it came to hold was holes. What is given back
     has to be taken anew, page by page: for each token int8 makes all matrices anew in 32 bits, which are to be below
-    the limit while a small model serves. Other C libraries are left as they are.
+    the limit while a small model writes. Other C libraries are left as they are.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if set_option is not None:
         set_option(_M_MMAP_THRESHOLD, n_bytes)
         set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)  # else the heap is made shorter at every turn
+
+
+@contextlib.contextmanager
+def large_blocks_given_back() -> Iterator[None]:
+    """Give blocks back from 1 MiB on while prompts are evaluated, and from 4 MiB on afterwards.
+
+    With 1 MiB throughout, writing took twice as long (SmolLM2-135M in int8, 10 prompts, 168 s for 75 s).
+    """
+    give_large_blocks_back(LARGE_WHILE_READING)
+    try:
+        yield
+    finally:
+        give_large_blocks_back(LARGE_WHILE_WRITING)
 
 
 def free_bytes(device: torch.device) -> int:
