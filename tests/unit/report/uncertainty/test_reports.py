@@ -112,6 +112,7 @@ def test_the_five_questions_are_all_answered_or_say_why_not(folder) -> None:
     assert "Does instruction tuning matter? Not answered: all cells have one instruct." in contrasts
     assert "### Does quantization matter?" in contrasts
     assert "### Does the data set matter?" in contrasts
+    assert "characters in all" not in markdown  # no sentence of ours is cut
     [pair] = rows_of(contrasts, "small-a on facts", "small-a-int8 on facts")
     first, second, difference = (float(text.replace("\u2212", "-")) for text in pair[3:6])
     assert difference == pytest.approx(second - first, abs=0.0015)
