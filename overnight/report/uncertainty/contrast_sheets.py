@@ -171,7 +171,7 @@ def cell_tests(analysis: Analysis) -> Section:
 def _test_row(one: CellTest) -> Row:
     levels = ", ".join(level_title(one.factor, level) for level in one.levels)
     counts = ", ".join(map(w.count, one.n_cells))
-    named = (one.test, one.factor.value, levels, counts)
+    named = (one.test, _DIFFERS_IN[one.factor], levels, counts)
     if one.undefined_because:
         return (*named, w.not_available(one.undefined_because), "", "", "", "")
     return (

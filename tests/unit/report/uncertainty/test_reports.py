@@ -104,12 +104,14 @@ def test_a_trial_that_cannot_be_judged_is_named_with_the_reason_everywhere(folde
 def test_the_five_questions_are_all_answered_or_say_why_not(folder) -> None:
     markdown = folder.aggregate_report.read_text()
     contrasts = markdown.split("## Matched contrasts")[1].split("\n## ")[0]
-    assert "Does the family matter? Not answered: all cells have one family." in contrasts
-    assert (
-        "Do larger models know better when they are wrong? Not answered: all cells have one size."
-        in contrasts
-    )
-    assert "Does instruction tuning matter? Not answered: all cells have one instruct." in contrasts
+    for question, factor in (
+        ("Does the family matter", "family"),
+        ("Do larger models know better when they are wrong", "size"),
+        ("Does instruction tuning matter", "instruct"),
+    ):
+        assert re.search(
+            rf"^{question}\? Not answered: all cells [^.]*{factor}[^.]*\.$", contrasts, re.MULTILINE
+        )
     assert "### Does quantization matter?" in contrasts
     assert "### Does the data set matter?" in contrasts
     assert "characters in all" not in markdown  # no sentence of ours is cut
