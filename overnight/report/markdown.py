@@ -42,13 +42,19 @@ def items_table(run: RunReport) -> str:
     )
 
 
-def sheets_markdown(sheets: Iterable[Sheet], under: str = "") -> Iterator[str]:
-    """Yield the blocks of some sheets: the title where it is not that of the section, table, notes."""
+def sheets_markdown(sheets: Iterable[Sheet], under: str = "", *, limit: int = CELL_CHARS) -> Iterator[str]:
+    """Yield the blocks of some sheets: the title where it is not that of the section, table, notes.
+
+    Args:
+        sheets: to be written.
+        under: the heading of the section.
+        limit: characters of a cell.
+    """
     for sheet in sheets:
         if sheet.rows:
             if sheet.title != under:
                 yield f"### {cell(sheet.title)}"
-            yield table(sheet.head, sheet.rows)
+            yield table(sheet.head, sheet.rows, limit=limit)
         yield from (cell(note, limit=2000) for note in sheet.notes)
 
 

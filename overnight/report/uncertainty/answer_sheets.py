@@ -15,7 +15,7 @@ _MOST_REFERENCES = 3
 def errors(report: UncertaintyReport, analysis: Analysis, trials: Sequence[TrialResult]) -> Section:
     """Return the most certain wrong answers and the least certain right ones of each trial."""
     title, label = measure_title(analysis.measure), label_title(analysis.label)
-    head = (title, "rank", "item", "question", "answer", "gold answers")
+    head = ("question", "answer", "gold answers", "item", title, "rank")
     sheets = []
     for trial in trials:
         for kind, rows in (
@@ -28,12 +28,13 @@ def errors(report: UncertaintyReport, analysis: Analysis, trials: Sequence[Trial
                         title=f"{report.label(trial.slug)}: {kind}",
                         head=head,
                         rows=tuple(_error_row(one) for one in rows),
-                        n_text=len(head),
+                        n_text=4,
                     )
                 )
     return Section(
         anchor="errors",
         heading="Surprising answers",
+        n_open=2,
         sheets=tuple(sheets),
         paragraphs=(
             f"By {title}, right and wrong by {label}; rank 1 is the most certain answer of a trial, right or wrong.",
@@ -45,13 +46,13 @@ def errors(report: UncertaintyReport, analysis: Analysis, trials: Sequence[Trial
 
 def _error_row(one: ErrorRow) -> Row:
     value = w.significant(one.example.uncertainty)
-    place = (value, w.count(one.example.certainty_rank), one.example.key)
+    place = (one.example.key, value, w.count(one.example.certainty_rank))
     if one.text is None:
-        return (*place, w.not_available("the text is not known"), "", "")
+        return (w.not_available("the text is not known"), "", "", *place)
     golds = [*one.text.references[:_MOST_REFERENCES]]
     left = len(one.text.references) - len(golds)
     named = "; ".join(golds) + (f"; {left} more" if left else "")
-    return (*place, _short(one.text.question), _short(one.text.answer) or "(empty)", _short(named))
+    return (_short(one.text.question), _short(one.text.answer) or "(empty)", _short(named), *place)
 
 
 def _short(text: str) -> str:
@@ -88,13 +89,17 @@ def _missing_rows(report: UncertaintyReport, trials: Sequence[TrialResult]) -> I
         if found is None:
             continue
         groups: dict[tuple[str, int], list[str]] = {}
-        for column in (*found.measures, *found.labels):
+        titles = [
+            *((measure_title(column.name), column) for column in found.measures),
+            *((label_title(column.name), column) for column in found.labels),
+        ]
+        for title, column in titles:
             for gap in column.missing:
-                groups.setdefault((gap.because, gap.n_items), []).append(column.title)
-        for (because, n_items), titles in groups.items():
+                groups.setdefault((gap.because, gap.n_items), []).append(title)
+        for (because, n_items), named in groups.items():
             yield (
                 report.label(trial.slug),
-                ", ".join(titles),
+                ", ".join(named),
                 because,
                 w.count(n_items),
                 w.count(found.n_items),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from overnight.prompting.briefs import BRIEFS
 from overnight.report import wording as w
 from overnight.report.sheets.sheet import Row, Sheet, yes_no
+from overnight.report.uncertainty.naming import label_title, measure_title
 from overnight.report.uncertainty.results import Section, UncertaintyReport
 from overnight.runs.uncertainty_columns import ColumnRecord
 from overnight.spec.model import ModelSpec
@@ -135,10 +136,13 @@ def _columns(report: UncertaintyReport) -> Iterator[Row]:
     """Yield every column once; where trials have other versions of it, each of them."""
     seen: dict[Row, None] = {}
     for record in report.columns.values():
-        for column in (*record.measures, *record.labels):
-            seen[_column(column)] = None
+        rows = [
+            *(_column(measure_title(one.name), one) for one in record.measures),
+            *(_column(label_title(one.name), one) for one in record.labels),
+        ]
+        seen |= dict.fromkeys(rows)
     yield from seen
 
 
-def _column(one: ColumnRecord) -> Row:
-    return one.title, one.name, str(one.version), one.unit or "", one.source or ""
+def _column(title: str, one: ColumnRecord) -> Row:
+    return title, one.name, str(one.version), one.unit or "", one.source or ""

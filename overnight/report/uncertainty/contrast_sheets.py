@@ -26,6 +26,13 @@ _ADJUSTED = (
     "labels too; below "
     "0.05 a difference is called shown. analysis_summary.json has them all, with Holm's and Benjamini and Yekutieli's."
 )
+_DIFFERS_IN = {
+    Factor.FAMILY: "family",
+    Factor.SIZE: "size",
+    Factor.DATASET: "data set",
+    Factor.INSTRUCT: "instruction tuning",
+    Factor.QUANTIZATION: "quantization",
+}
 _DIFFERENCE_HEAD = ("items", "AUROC, first", "second", "difference", "interval", "p", "q", "shown")
 
 
@@ -67,7 +74,7 @@ def _of_factor(analysis: Analysis, factor: Factor) -> Iterator[Sheet]:
         ),
     )
     yield Sheet(
-        title=f"Pairs: {factor.value}",
+        title=f"Pairs that differ in {_DIFFERS_IN[factor]} alone",
         head=("first", "second", *_DIFFERENCE_HEAD),
         rows=tuple(_pair_row(one) for one in pairs),
     )
@@ -164,7 +171,7 @@ def cell_tests(analysis: Analysis) -> Section:
 def _test_row(one: CellTest) -> Row:
     levels = ", ".join(level_title(one.factor, level) for level in one.levels)
     counts = ", ".join(map(w.count, one.n_cells))
-    named = (one.test, one.factor.value, levels, counts)
+    named = (one.test, _DIFFERS_IN[one.factor], levels, counts)
     if one.undefined_because:
         return (*named, w.not_available(one.undefined_because), "", "", "", "")
     return (

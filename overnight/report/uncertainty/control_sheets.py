@@ -9,6 +9,18 @@ from overnight.report.uncertainty.naming import area, label_title, measure_title
 from overnight.report.uncertainty.results import Section, UncertaintyReport
 from overnight.uncertainty.analysis import Analysis, Calibration, MeasureResult, TrialResult
 
+_LENGTH_HEAD = (
+    "trial",
+    "measure",
+    "items",
+    "AUROC",
+    "of length alone",
+    "within strata of length",
+    "interval",
+    "partial rho",
+    "q",
+)
+
 
 def labels(report: UncertaintyReport, trials: Sequence[TrialResult]) -> Section:
     """Return how far every two labels agree."""
@@ -48,12 +60,17 @@ def labels(report: UncertaintyReport, trials: Sequence[TrialResult]) -> Section:
 
 
 def length(report: UncertaintyReport, analysis: Analysis, trials: Sequence[TrialResult]) -> Section:
-    """Return every measure beside length, by the main label."""
-    rows = []
+    """Return the main measure beside length, then every measure, by the main label."""
+    main, rows = [], []
     for trial in trials:
         label = trial.label(analysis.label)
         found = label.measures if label else ()
         name = report.label(trial.slug)
+        main += [
+            (name, measure_title(one.measure), *_length_cells(one))
+            for one in found
+            if one.measure == analysis.measure
+        ]
         if found and len({_length_cells(one) for one in found}) == 1 and found[0].length.undefined_because:
             rows.append((name, "all", *_length_cells(found[0])))
         else:
@@ -63,30 +80,20 @@ def length(report: UncertaintyReport, analysis: Analysis, trials: Sequence[Trial
         heading="Length control",
         sheets=(
             Sheet(
-                title="Measures with the length of the answer held fixed",
-                head=(
-                    "trial",
-                    "measure",
-                    "items",
-                    "AUROC",
-                    "of length alone",
-                    "within strata of length",
-                    "interval",
-                    "partial rho",
-                    "q",
-                ),
-                rows=tuple(rows),
+                title="Length control",
+                head=_LENGTH_HEAD,
+                rows=tuple(main),
                 notes=(
-                    f"By {label_title(analysis.label)}. Within strata: pairs of a wrong and a right answer "
-                    "of about one length "
-                    "only. Partial rho: Spearman's correlation of the measure with being wrong, ranks of "
-                    "length held fixed; q "
-                    "over all of the run.",
+                    f"By {label_title(analysis.label)}. Within strata: pairs of a wrong and a right answer of "
+                    "about one length only. Partial rho: Spearman's correlation of the measure with being wrong, "
+                    "ranks of length held fixed; q over all of the run.",
                 )
-                if rows
+                if main
                 else (),
             ),
+            Sheet(title="Every measure with length held fixed", head=_LENGTH_HEAD, rows=tuple(rows)),
         ),
+        n_open=1,
     )
 
 

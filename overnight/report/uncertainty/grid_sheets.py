@@ -65,6 +65,7 @@ def measures(report: UncertaintyReport, analysis: Analysis, trials: Sequence[Tri
     return Section(
         anchor="measures",
         heading="All measures",
+        n_open=1,
         sheets=(
             *((_means(analysis),) if is_whole_run else ()),
             *(_measures_of(report, analysis, trial) for trial in trials),
@@ -147,8 +148,13 @@ def _measure_row(one: MeasureResult, by_others: Sequence[MeasureResult | None]) 
         w.percent(found.tie_share),
         w.significant(spread.mean),
         w.significant(spread.sd),
-        *(auroc(other, in_short=True) for other in by_others),
+        *(_area_alone(other) for other in by_others),
     )
+
+
+def _area_alone(one: MeasureResult | None) -> str:
+    found = area(one.auroc, AREA_DECIMALS) if one else ""
+    return found or auroc(one, in_short=True)
 
 
 def accuracy(label: LabelResult) -> str:
@@ -217,12 +223,17 @@ def _degenerate_rows(
     report: UncertaintyReport, analysis: Analysis, trials: Sequence[TrialResult]
 ) -> Iterator[Row]:
     slugs = {trial.slug for trial in trials}
-    groups: dict[tuple[str, str, str, str], list[str]] = {}
+    by_label: dict[tuple[str, str, str, str], list[str]] = {}
     for one in analysis.degenerate():
         if one.slug in slugs:
             key = (one.slug, one.label, one.kind.value.replace("_", " "), one.sentence)
-            groups.setdefault(key, []).append(one.measure)
+            by_label.setdefault(key, []).append(one.measure)
+    groups: dict[tuple[str, tuple[str, ...], str, str], list[str]] = {}
+    for (slug, label, kind, sentence), names in by_label.items():
+        groups.setdefault((slug, tuple(names), kind, sentence), []).append(label_title(label))
     n_measures = len(analysis.measures)
-    for (slug, label, kind, sentence), names in groups.items():
-        named = f"all {n_measures}" if len(names) == n_measures else ", ".join(map(measure_title, names))
-        yield report.label(slug), label_title(label), named, kind, sentence
+    for (slug, measured, kind, sentence), labels in groups.items():
+        named = (
+            f"all {n_measures}" if len(measured) == n_measures else ", ".join(map(measure_title, measured))
+        )
+        yield report.label(slug), ", ".join(labels), named, kind, sentence

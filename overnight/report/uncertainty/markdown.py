@@ -16,6 +16,7 @@ from overnight.report.uncertainty.run_sheets import HOW_TO_READ, where
 from overnight.report.uncertainty.sections import results_of_run, results_of_trial
 from overnight.report.uncertainty.verdict import by_trial, verdict
 
+_LONGEST_CELL = 1000  # characters; texts of models are shorter already
 _LONG = 5000  # characters of a paragraph of ours, with names in it
 
 
@@ -102,7 +103,7 @@ def _sections(sections: Sequence[Section]) -> Iterator[str]:
     for section in sections:
         yield f"## {cell(section.heading)}"
         yield from (cell(text, limit=_LONG) for text in section.paragraphs)
-        yield from sheets_markdown(section.sheets, under=section.heading)
+        yield from sheets_markdown(section.sheets, under=section.heading, limit=_LONGEST_CELL)
 
 
 def _pictures(report: UncertaintyReport) -> Iterator[str]:

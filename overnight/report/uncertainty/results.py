@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from overnight.report.results import RunReport, TrialReport
 from overnight.report.sheets.sheet import Sheet
@@ -10,6 +11,8 @@ from overnight.report.token_view import TokenView
 from overnight.runs.uncertainty_columns import ColumnsRecord
 from overnight.spec.uncertainty_sweep import UncertaintyExperiment
 from overnight.uncertainty.analysis import Analysis, TrialResult
+
+LONGEST_OPEN: Final = 40  # rows of a table that stands open on the page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,12 @@ class Section:
     heading: str
     sheets: tuple[Sheet, ...]
     paragraphs: tuple[str, ...] = ()  # before the tables
+    n_open: int | None = None  # tables that stand open on the page, the others are folded; None: all of them
+
+    def is_folded(self, number: int) -> bool:
+        """Return whether a table, counted from 0, is folded on the page."""
+        is_late = self.n_open is not None and number >= self.n_open
+        return is_late or len(self.sheets[number].rows) > LONGEST_OPEN
 
     @property
     def is_empty(self) -> bool:

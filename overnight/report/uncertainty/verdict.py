@@ -86,7 +86,7 @@ def _sentence(analysis: Analysis, trial: TrialResult) -> str:
     alone = best.length.auroc_length
     if alone is not None and best.auroc is not None and alone >= best.auroc:
         parts.append(f"length alone has {area(alone)}, so nothing here is more than length")
-    lost = [one for one in label.measures if one.auroc is None]
+    lost = [one for one in label.measures if one.auroc is None and one.measure != LENGTH]
     if lost:
         parts.append(f"not judged: {listed(_reasons(label, lost))}")
     return "; ".join(parts) + "."

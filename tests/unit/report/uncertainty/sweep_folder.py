@@ -230,6 +230,9 @@ def _row(item: Item, reply: Reply | None) -> dict[str, Any]:
             "status": "error",
             "finish_reason": "error",
             "text": None,
+            "prompt_tokens": None,
+            "completion_tokens": None,
+            "mean_logprob": None,
             "error": {"message": "it broke"},
         }
     text, tokens = reply
