@@ -29,7 +29,9 @@ def save_cross_encoder(folder: Path, texts: Sequence[str]) -> TextModelSpec:
     """
     import torch  # noqa: PLC0415 - it takes seconds
     from transformers import AutoModel, AutoTokenizer, BertForSequenceClassification  # noqa: PLC0415
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
 
+    disable_progress_bar()
     layers: Weights = fetch_text_model(ConfigRoot(shipped_config()).text_model(_LAYERS))
     torch.manual_seed(_SEED)
     small = AutoModel.from_pretrained(layers.path, dtype=torch.float32, local_files_only=True)

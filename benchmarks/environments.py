@@ -37,10 +37,10 @@ def environment_of(name: str, pins: Sequence[str], cache: Path) -> Path:
             return python
         print(f"  ... installing {', '.join(pins)} into {folder}", file=sys.stderr, flush=True)
         venv.create(folder, with_pip=True, clear=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "--extra-index-url", _CPU_BUILDS, *pins]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise NotMeasuredError(f"pip cannot install {name}: {_last_line(result.stderr)}")
+        # torch alone, first: nobody else is to be looked for where its CPU builds are.
+        torch = [pin for pin in pins if pin.startswith("torch==")]
+        _install(python, name, ["--no-deps", "--extra-index-url", _CPU_BUILDS, *torch])
+        _install(python, name, pins)
         done.write_text(json.dumps({"pins": list(pins)}), encoding="utf-8")
     return python
 
@@ -63,6 +63,13 @@ def run_worker(
     if result.returncode:
         raise NotMeasuredError(f"{script.name}: {_last_line(result.stderr)}")
     return dict(json.loads(written.read_text(encoding="utf-8")))
+
+
+def _install(python: Path, name: str, what: Sequence[str]) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", *what]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise NotMeasuredError(f"pip cannot install {name}: {_last_line(result.stderr)}")
 
 
 def _last_line(text: str) -> str:

@@ -25,7 +25,7 @@ from overnight.telemetry.cores import physical_cores
 _TIMES_POLYGRAPH = 3
 _LARGEST_DIFFERENCE = 1e-4
 _BATCH_SIZES = (1, 4, 16)
-_TEXTS = 6
+_TEXTS = 2
 
 
 class Comparison:
