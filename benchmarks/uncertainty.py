@@ -16,6 +16,7 @@ from cross_encoder import save_cross_encoder
 from figures import Figure, NotMeasuredError, Spread, Target, load_average, write_record
 from polygraph import PolygraphRun, ask_polygraph, environment, pins
 from polygraph_terms import agreements, equal_answers
+from stopwatch import Spent
 from uncertainty_items import MAX_NEW_TOKENS, OwnPass, UncertaintyRun, sweep_of
 
 from overnight.spec.config_root import shipped_config
@@ -73,49 +74,58 @@ def figures_of(ours: Sequence[OwnPass], theirs: Sequence[PolygraphRun]) -> list[
         ours: the repetitions.
         theirs: the repetitions.
     """
-    name = f"{pins()[0]}, {theirs[0].batch_size} at once"
-    rates = Spread(tuple(run.per_minute for run in theirs))
-    target = Target(of="ratio", bound="at least", limit=_TIMES_POLYGRAPH)
     n_items = len(theirs[0].answers)
-    stages = {
-        "greedy answers with the log-probabilities of their tokens": (
-            [one.generating_s for one in ours],
+    named = f"{pins()[0]}, {theirs[0].batch_size} at once"
+    other = [Spent(wall_s=run.wall_s, cpu_s=run.cpu_s) for run in theirs]
+    found = []
+    for name, same_pairs in (
+        ("each measure as it is defined by whom it is taken", False),
+        ("relevance behind the whole prompt, as LM-Polygraph reads it", True),
+    ):
+        own = [one.whole(same_pairs=same_pairs) for one in ours]
+        found += [
+            Figure(
+                name=f"overnight, {name}",
+                unit="items/min",
+                value=_rate(own, n_items),
+                baseline=_rate(other, n_items),
+                baseline_name=named,
+                target=Target(of="ratio", bound="at least", limit=_TIMES_POLYGRAPH),
+            ),
+            Figure(
+                name="the same in processor time",
+                unit="processor seconds an item",
+                value=Spread(tuple(spent.cpu_s / n_items for spent in own)),
+                baseline=Spread(tuple(spent.cpu_s / n_items for spent in other)),
+                baseline_name=named,
+            ),
+        ]
+    for name, own_s, other_s in (
+        (
+            "greedy answers with the log-probabilities of their tokens",
+            [one.generating.wall_s for one in ours],
             [run.generating_s for run in theirs],
         ),
-        "relevance of the tokens, the same pairs of texts": (
-            [one.relating_same_s for one in ours],
+        (
+            "relevance of the tokens, the same pairs of texts",
+            [one.relating_same.wall_s for one in ours],
             [run.relating_s for run in theirs],
         ),
-    }
-    return [
-        Figure(
-            name="overnight, each measure as it is defined by whom it is taken",
-            unit="items/min",
-            value=Spread(tuple(one.per_minute(same_pairs=False) for one in ours)),
-            baseline=rates,
-            baseline_name=name,
-            target=target,
-            note="relevance behind the question, and again behind the passage; LM-Polygraph: behind the whole prompt",
-        ),
-        Figure(
-            name="overnight, relevance behind the whole prompt as LM-Polygraph reads it",
-            unit="items/min",
-            value=Spread(tuple(one.per_minute(same_pairs=True) for one in ours)),
-            baseline=rates,
-            baseline_name=name,
-            target=target,
-        ),
-        *(
+    ):
+        found.append(
             Figure(
-                name=stage,
+                name=name,
                 unit="items/min",
-                value=Spread(tuple(60 * n_items / seconds for seconds in own)),
-                baseline=Spread(tuple(60 * n_items / seconds for seconds in other)),
-                baseline_name=name,
+                value=Spread(tuple(60 * n_items / seconds for seconds in own_s)),
+                baseline=Spread(tuple(60 * n_items / seconds for seconds in other_s)),
+                baseline_name=named,
             )
-            for stage, (own, other) in stages.items()
-        ),
-    ]
+        )
+    return found
+
+
+def _rate(spent: Sequence[Spent], n_items: int) -> Spread:
+    return Spread(tuple(60 * n_items / one.wall_s for one in spent))
 
 
 def agreement_figures(ours: OwnPass, theirs: PolygraphRun) -> list[Figure]:
@@ -215,9 +225,8 @@ def _some_texts() -> list[str]:
 
 def _told(one: OwnPass) -> OwnPass:
     _say(
-        f"overnight: {one.per_minute(same_pairs=False):.1f} items/min; {one.generating_s:.1f} s answering, "
-        f"{one.relating_s:.1f} s relating ({one.relating_same_s:.1f} s behind whole prompts), "
-        f"{one.measuring_s:.1f} s measuring"
+        f"overnight: {one.generating.wall_s:.1f} s answering, {one.relating.wall_s:.1f} s relating "
+        f"({one.relating_same.wall_s:.1f} s behind whole prompts), {one.measuring.wall_s:.1f} s measuring"
     )
     return one
 

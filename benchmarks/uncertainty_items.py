@@ -1,20 +1,20 @@
 """The uncertainty trials that are timed: what they ask, and our way through them, step by step as a run takes it."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 from engine_items import rendered
 from figures import NotMeasuredError
 from polygraph_terms import Relevances, in_their_terms
+from stopwatch import Spent, Stopwatch
 
 from overnight.engines.holding import connect, hold
 from overnight.engines.sources import fetch
+from overnight.engines.state import read_state
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.requests import Request
 from overnight.planning.uncertainty_trials import UncertaintyTrial
@@ -47,22 +47,20 @@ _DATASETS = ("starter_closed", "starter_open")
 class OwnPass:
     """What one pass of ours over all items came to."""
 
-    generating_s: float
-    relating_s: float  # for the relevance of the tokens, behind the question and behind the passage too
-    relating_same_s: float  # for that of the very pairs that LM-Polygraph asks about
-    measuring_s: float  # for the measures and the labels, tables written
-    generating_cpu_s: float
+    generating: Spent
+    relating: Spent  # the relevance of the tokens, behind the question and behind the passage too
+    relating_same: Spent  # that of the very pairs that LM-Polygraph asks about
+    measuring: Spent  # the measures and the labels, tables written
     answers: dict[str, GeneratedAnswer]  # by custom id
     relevances: Relevances  # by custom id, in LM-Polygraph's terms
 
-    def per_minute(self, *, same_pairs: bool) -> float:
-        """Items a minute.
+    def whole(self, *, same_pairs: bool) -> Spent:
+        """Return what all of it took.
 
         Args:
             same_pairs: with the relevance of the very pairs that LM-Polygraph asks about, instead of ours.
         """
-        relating_s = self.relating_same_s if same_pairs else self.relating_s
-        return 60 * len(self.answers) / (self.generating_s + relating_s + self.measuring_s)
+        return self.generating + (self.relating_same if same_pairs else self.relating) + self.measuring
 
 
 class UncertaintyRun:
@@ -96,46 +94,41 @@ class UncertaintyRun:
             similarity: what says how relevant a token is.
             cache: an empty folder, for what was asked of it.
         """
-        generating_s, generating_cpu_s = self._generate()
+        generating = self._generate()
         answers = dict(self._answers())
         terms = {name: in_their_terms(answer) for name, answer in answers.items()}
         with self._held(similarity, cache) as model:
-            started = time.perf_counter()
-            for trial in self._trials:
-                write_relevance(self._folder.trial(trial.slug), self._plan, trial, model)
-            related = time.perf_counter()
-            found = relevance_of([(prompts[name], counted) for name, counted in terms.items()], model)
-            related_same = time.perf_counter()
+            pid = read_state(self._folder.engines / f"{similarity.name}.json").pid
+            with Stopwatch(pid) as relating:
+                for trial in self._trials:
+                    write_relevance(self._folder.trial(trial.slug), self._plan, trial, model)
+            with Stopwatch(pid) as relating_same:
+                found = relevance_of([(prompts[name], counted) for name, counted in terms.items()], model)
             if model.n_cut:
                 raise NotMeasuredError(
                     f"{model.n_cut} pairs of texts are longer than the similarity model reads"
                 )
-        began = time.perf_counter()
-        for trial in self._trials:
-            write_measures(self._folder.trial(trial.slug), self._plan, trial, self._spec.experiment)
+        with Stopwatch() as measuring:
+            for trial in self._trials:
+                write_measures(self._folder.trial(trial.slug), self._plan, trial, self._spec.experiment)
         return OwnPass(
-            generating_s=generating_s,
-            relating_s=related - started,
-            relating_same_s=related_same - related,
-            measuring_s=time.perf_counter() - began,
-            generating_cpu_s=generating_cpu_s,
+            generating=generating,
+            relating=relating.spent,
+            relating_same=relating_same.spent,
+            measuring=measuring.spent,
             answers=answers,
             relevances=dict(zip(terms, found, strict=True)),
         )
 
-    def _generate(self) -> tuple[float, float]:
+    def _generate(self) -> Spent:
         execution, block = self._spec.execution, self._block
-        inference_s = 0.0
         with hold(block.model, self.weights, block.context_tokens, execution, self._folder.engines) as holder:
             holder.start()
-            process = psutil.Process(holder.state.pid)
-            before = process.cpu_times()
-            for trial in self._trials:
-                engine = connect(block.model, execution, self._folder.engines)
-                generated = asyncio.run(generate(self._folder, self._plan, block, trial, engine, execution))
-                inference_s += generated.inference_s
-            after = process.cpu_times()
-        return inference_s, after.user + after.system - before.user - before.system
+            with Stopwatch(holder.state.pid) as watch:
+                for trial in self._trials:
+                    engine = connect(block.model, execution, self._folder.engines)
+                    asyncio.run(generate(self._folder, self._plan, block, trial, engine, execution))
+        return watch.spent
 
     @contextmanager
     def _held(self, similarity: TextModelSpec, cache: Path) -> Iterator[TextSimilarity]:
