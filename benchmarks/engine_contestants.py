@@ -7,8 +7,9 @@ from typing import Any
 
 from bare_engine import Body, ask_bare
 from engine_items import MAX_NEW_TOKENS, Answers, OwnRun, rendered, sweep_of
+from environments import run_worker
 from figures import NotMeasuredError
-from lm_eval_harness import ask_lm_eval, run_worker
+from lm_eval_harness import ask_lm_eval
 
 from overnight.engines.holding import host_settings
 from overnight.planning.requests import as_row

@@ -1,10 +1,6 @@
 """lm-evaluation-harness as a baseline: its environment, its task, and how it is asked."""
 
 import json
-import os
-import subprocess
-import sys
-import venv
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,14 +8,10 @@ from typing import Any
 
 import yaml
 from engine_items import MAX_NEW_TOKENS, Answers
-from figures import NotMeasuredError
-from filelock import FileLock
-
-from overnight.ids import digest
+from environments import environment_of, run_worker
 
 TASK = "overnight_items"
 _WORKER = Path(__file__).parent / "lm_eval_worker.py"
-_CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 # The harness names no upper bounds. torch and transformers are ours, to the patch: what is compared is what is done
 # with them. The extra `hf` brings accelerate and peft, which its model type imports.
 _FIXED = ("lm_eval[hf]==0.4.13", "torch==2.13.0")
@@ -36,21 +28,7 @@ def environment(cache: Path) -> Path:
     Raises:
         NotMeasuredError: pip cannot install it.
     """
-    folder = cache / f"lm-eval-{digest([*pins(), sys.version])[:12]}"
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = folder / "installed.json"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if done.exists():
-            return python
-        print(f"  ... installing {', '.join(pins())} into {folder}", file=sys.stderr, flush=True)
-        venv.create(folder, with_pip=True, clear=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "--extra-index-url", _CPU_BUILDS, *pins()]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise NotMeasuredError(f"pip cannot install lm-eval: {_last_line(result.stderr)}")
-        done.write_text(json.dumps({"pins": pins()}), encoding="utf-8")
-    return python
+    return environment_of("lm-eval", pins(), cache)
 
 
 def write_task(folder: Path, prompts: Sequence[dict[str, Any]]) -> None:
@@ -94,27 +72,3 @@ def ask_lm_eval(
     more = {"HF_HOME": str(scratch / "hf"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     result = run_worker(python, _WORKER, settings, scratch, more)
     return {run["batch_size"]: Answers.of_worker(run["answers"]) for run in result["runs"]}
-
-
-def run_worker(
-    python: Path, script: Path, settings: dict[str, Any], scratch: Path, environ: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """Return the JSON that a script writes, given a file of settings.
-
-    Raises:
-        NotMeasuredError: it failed.
-    """
-    scratch.mkdir(parents=True, exist_ok=True)
-    given, written = scratch / "settings.json", scratch / "result.json"
-    given.write_text(json.dumps(settings), encoding="utf-8")
-    command = [str(python), str(script), str(given), str(written)]
-    # Nothing of ours is to be found by it but what was installed for it.
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | (environ or {})
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    if result.returncode:
-        raise NotMeasuredError(f"{script.name}: {_last_line(result.stderr)}")
-    return dict(json.loads(written.read_text(encoding="utf-8")))
-
-
-def _last_line(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "no reason given")
