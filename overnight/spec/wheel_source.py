@@ -27,6 +27,13 @@ class WheelSource:
     name: str  # of the file or folder; that of the parts without .partNN
     members: tuple[WheelMember, ...]
 
+    @property
+    def label(self) -> str:
+        """The source in words: where it has parts, the first of them."""
+        first = f"{_SCHEME}{self.members[0].package}#{self.members[0].path}"
+        n_parts = len(self.members)
+        return first if n_parts == 1 else f"{self.name} in {n_parts} parts, {first} and so on"
+
     @classmethod
     def parse(cls, source: str) -> Self:
         """Return what a source says.

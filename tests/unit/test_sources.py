@@ -166,7 +166,12 @@ def test_parts_are_counted_from_nought_or_from_one(first) -> None:
     parsed = WheelSource.parse(source)
     assert parsed.name == "m.gguf"
     assert [member.package for member in parsed.members] == [f"p{n}==1.0+cpu" for n in numbers]
-    assert _model(source=source).is_gguf_file
+    model = _model(source=source)
+    assert model.is_gguf_file
+    assert (
+        model.source_label
+        == f"m.gguf in 12 parts, pypi:p{first}==1.0+cpu#folder/m.gguf.part{first:02} and so on"
+    )
 
 
 def test_a_wheel_without_a_pinned_digest_is_refused_before_anything_is_downloaded() -> None:
