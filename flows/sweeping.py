@@ -23,6 +23,7 @@ from overnight.store.manifest import TrialState
 from overnight.store.run_folder import RunFolder
 from tasks.preparation import prepare
 from tasks.reporting import report
+from tasks.tracking import track
 
 
 def carry_out(
@@ -71,6 +72,8 @@ def carry_out(
         if run.steps.has(Step.REPORT):
             report(folder.path)
         seal_reports(folder)
+        if run.steps.has(Step.REPORT):
+            track(folder.path)
         if problem:
             return Failed(message=problem)
         if cut:

@@ -114,8 +114,8 @@ async def _ask(engine: Engine) -> Completion:
 
 def _source(model: ModelSpec) -> str:
     if model.sha256 is None:
-        return f"{model.source}; nobody shows a digest of it"
-    return f"{model.source}, sha256 {model.sha256[:_DIGEST_SHOWN]}"
+        return f"{model.source_label}; nobody shows a digest of it"
+    return f"{model.source_label}, sha256 {model.sha256[:_DIGEST_SHOWN]}"
 
 
 def _held(holder: Holder) -> str:

@@ -30,8 +30,7 @@ def pair_of(model: ModelSpec, against: Path | None = None) -> Pair:
     """
     if model.engine is EngineKind.DRY_RUN:
         raise UsageError(f"model {model.name}: engine: found dry_run, which holds no model; name a real one")
-    is_gguf = model.engine.has_weights_here and model.source.lower().endswith(".gguf")
-    if against is None and not is_gguf:
+    if against is None and not model.is_gguf_file:
         raise UsageError(
             f"model {model.name}: {model.source} is no GGUF file that two engines could hold; name one with the same "
             "weights: --against FILE.gguf"

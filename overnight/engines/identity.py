@@ -66,8 +66,14 @@ def answer_identity(model: ModelSpec, settings: EngineSettings) -> dict[str, Any
         "gpus": list(devices),
         "cpu": list(_kernel_features()),
         "system": f"{platform.system()} {platform.machine()}",
+        **_prompts(model),
         **_spread(settings, has_gpu=has_gpu),
     }
+
+
+def _prompts(model: ModelSpec) -> dict[str, Any]:
+    """Return how a model without a chat template is asked; one that follows instructions has a template."""
+    return {} if model.instruct else {"without_template": "texts, an empty line between them"}
 
 
 def served_identity(model: ModelSpec, settings: OpenAISettings) -> dict[str, Any] | None:
@@ -141,6 +147,7 @@ def _transformers_identity(model: ModelSpec, settings: EngineSettings) -> dict[s
         "gpus": [] if device == "cpu" else list(_gpu_names()),
         "cpu": list(_kernel_features()),
         "system": f"{platform.system()} {platform.machine()}",
+        **_prompts(model),
     }
 
 

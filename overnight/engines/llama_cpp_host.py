@@ -9,15 +9,23 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from overnight.engines.limits import limit_memory
 from overnight.engines.llama_cpp_layers import place
 from overnight.engines.messages import say_ready, say_refused
 from overnight.engines.placement import Placement
-from overnight.errors import GpuUnusable, OutOfMemory
+from overnight.errors import GpuUnusable, OutOfMemory, UsageError
+from overnight.memory.gguf_header import read_header
 
 _PREFIXES_MIB = 512
+# For a model without a chat template: its texts as they are, an empty line between them, as transformers does it.
+# llama.cpp would take another model's template, whose markers such a model has never seen and goes on writing.
+_PLAIN_TEMPLATE = (
+    "{%- for message in messages -%}{{ message['content'] }}"
+    "{%- if not loop.last -%}{{ '\\n\\n' }}{%- endif -%}{%- endfor -%}"
+)
 
 
 def main() -> None:
@@ -76,6 +84,8 @@ def _serve(settings: dict[str, Any]) -> tuple[Any, Placement]:
     # Under a limit the weights are read, not mapped from their file, and count as what they are.
     if settings["memory_limit_bytes"] is not None:
         params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
+    if not _has_chat_template(settings["model_path"]):
+        params.chat_template = _PLAIN_TEMPLATE
     params.ui = False
     params.verbosity = 1
     params.fit_params = False  # what was asked for is what is loaded
@@ -86,6 +96,14 @@ def _serve(settings: dict[str, Any]) -> tuple[Any, Placement]:
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_BF16
     return xllamacpp.Server(params), placement
+
+
+def _has_chat_template(model_path: str) -> bool:
+    """Return whether a GGUF file has a chat template; where its header cannot be read llama.cpp says what is wrong."""
+    try:
+        return "tokenizer.chat_template" in read_header(Path(model_path)).metadata
+    except UsageError:
+        return True
 
 
 if __name__ == "__main__":

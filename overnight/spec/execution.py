@@ -13,6 +13,7 @@ from overnight.spec.engine_transformers import TransformersSettings
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind
 from overnight.spec.pricing import PricingSpec
 from overnight.spec.telemetry import TelemetrySettings
+from overnight.spec.tracking import TrackingSettings
 
 
 def _auto_or_number(value: object) -> object:
@@ -112,6 +113,7 @@ class Execution(Spec):
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
     pricing: PricingSpec = PricingSpec()
+    tracking: TrackingSettings = TrackingSettings()
 
     def requests_at_once(self, engine: EngineKind) -> int:
         """Return how many requests are under way at a time."""

