@@ -119,7 +119,7 @@ def test_what_was_left_is_said_in_numbers(cut_run) -> None:
     folder, plan, trials, _ = cut_run
     trial = trials[-1]
     counts = count_draws(folder, plan, trial)
-    said = what_was_left(plan, answered(folder, plan, trial), counts)
+    said = what_was_left(plan, trial, answered(folder, plan, trial), counts)
     assert f"{24 - counts.done} of 24 draws were left" in said
     assert "of 6 items are complete in every arm" in said
 
@@ -128,7 +128,7 @@ def test_a_trial_that_was_in_time_has_nothing_left(cut_run) -> None:
     folder, plan, trials, _ = cut_run
     whole = count_draws(folder, plan, trials[0])
     all_done = type(whole)(expected=24, done=23, errors=1)
-    assert what_was_left(plan, plan, all_done) is None
+    assert what_was_left(plan, trials[0], plan, all_done) is None
 
 
 def test_what_came_in_before_the_deadline_is_in_the_journal_once(cut_run) -> None:

@@ -55,7 +55,7 @@ def test_the_numbers_of_the_results_stand_in_the_reports(folder, results) -> Non
             if ranking is None:
                 continue
             judged += 1
-            title = {"em": "exact match", "f1": "F1 \u2265 0.5"}[label["label"]]
+            title = {"em": "exact match", "f1": "F1\u00a0\u2265\u00a00.5"}[label["label"]]
             [row] = rows_of(markdown, trial["model_name"], trial["dataset"], title)
             delong = ranking["delong"]
             low, high = 100 * label["accuracy_low"], 100 * label["accuracy_high"]
@@ -94,9 +94,9 @@ def test_a_trial_that_cannot_be_judged_is_named_with_the_reason_everywhere(folde
     markdown, page = folder.aggregate_report.read_text(), Page(folder.html_report.read_text()).text
     assert f"- {name}: cannot be judged: {why}." in markdown
     assert "Of 1 of 4 trials nothing can be said." in page
-    [row] = rows_of(markdown, name, "F1 \u2265 0.5", "all 4")
+    [row] = rows_of(markdown, name, "F1\u00a0\u2265\u00a00.5", "all 4")
     assert row[3:] == ["one class", why]
-    [row] = rows_of(markdown, "small-a-int8", "passages", "F1 \u2265 0.5")
+    [row] = rows_of(markdown, "small-a-int8", "passages", "F1\u00a0\u2265\u00a00.5")
     assert row[5:] == [f"n/a (one class: {why})", "n/a"]
     assert why in page
 
@@ -200,7 +200,7 @@ def test_length_alone_is_never_called_the_best_measure(tmp_path) -> None:
     write_reports(folder)
     text = folder.aggregate_report.read_text()
     lead, told = text.split("\n\n")[1:3]
-    assert lead.startswith("By F1 \u2265 0.5, G-NLL tells wrong from right answers best on average")
+    assert lead.startswith("By F1\u00a0\u2265\u00a00.5, G-NLL tells wrong from right answers best on average")
     assert told.startswith("- small-a on facts: G-NLL, AUROC 0.")
     assert "length alone has 1.00, so nothing here is more than length" in told
 
@@ -256,7 +256,7 @@ def test_what_failed_and_what_never_began_is_said(tmp_path) -> None:
     write_reports(folder)
     text = folder.aggregate_report.read_text()
     assert "1 trial of the run was not measured." in text
-    [row] = rows_of(text, "small-a on facts", "G-NLL, length alone, F1 \u2265 0.5")
+    [row] = rows_of(text, "small-a on facts", "G-NLL, length alone, F1\u00a0\u2265\u00a00.5")
     assert row[2:] == ["the request failed: it broke", "1", "30"]
     waiting = next(folder.path.glob("small-a-passages-*/reports/report.md")).read_text()
     assert "It was not analysed" in waiting
