@@ -14,7 +14,7 @@ from overnight.planning.plan import Plan
 from overnight.planning.uncertainty_trials import UncertaintyTrial
 from overnight.report.uncertainty.files import write_run_files
 from overnight.runs.calculating import calculating, generating
-from overnight.runs.judging import write_judgements
+from overnight.runs.judging import Judging, judging_of, write_judgements
 from overnight.runs.opening import load_plan, load_uncertainty_sweep
 from overnight.runs.relating import write_clusters, write_relevance
 from overnight.runs.uncertainty_analysing import analysis_of, measured_slugs
@@ -64,10 +64,15 @@ def judge_answers(run_dir: Path, slugs: Sequence[str]) -> None:
     if not isinstance(model, ModelSpec) or "judge" not in spec.experiment.labels:
         return
     name = judge_name(model.name, model.weights_identity)
+    judging = {
+        trial.slug: judging_of(folder.trial(trial.slug), plan, trial, name) for trial in _trials(plan, slugs)
+    }
+    if not any(each.new for each in judging.values()):
+        return
     with _held(folder, spec, model), generating(model.engine):
-        for trial in _trials(plan, slugs):
-            n_items = asyncio.run(_judge(folder, spec, plan, trial, model, name))
-            get_run_logger().info("%s: %d answers were judged", trial.slug, n_items)
+        for slug, each in judging.items():
+            n_items = asyncio.run(_judge(folder, spec, slug, each, model, name))
+            get_run_logger().info("%s: %d of %d answers were judged", slug, n_items, len(each.asked))
 
 
 @task(name="measure-uncertainty", task_run_name="measure {slug}", cache_policy=NO_CACHE, persist_result=False)
@@ -92,18 +97,17 @@ def analyse_run(run_dir: Path) -> None:
 
 
 async def _judge(
-    folder: RunFolder,
-    spec: UncertaintySweepSpec,
-    plan: Plan,
-    trial: UncertaintyTrial,
-    model: ModelSpec,
-    name: str,
+    folder: RunFolder, spec: UncertaintySweepSpec, slug: str, judging: Judging, model: ModelSpec, name: str
 ) -> int:
     engine = connect(model, spec.execution, folder.engines)
-    at_once = spec.execution.requests_at_once(model.engine)
     try:
         return await write_judgements(
-            folder.trial(trial.slug), plan, trial, engine, judge=name, at_once=at_once
+            folder.trial(slug),
+            judging,
+            engine,
+            judge=name,
+            seed=spec.experiment.sampling.seed,
+            at_once=spec.execution.requests_at_once(model.engine),
         )
     finally:
         await engine.close()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from overnight.engines.protocol import Engine
 from overnight.errors import BadResponse, ContextOverflow, UndefinedMetricError
@@ -14,65 +15,88 @@ from overnight.runs.side_rows import read_side_rows, write_side_rows
 from overnight.store.run_folder import TrialFolder
 from overnight.uncertainty.judge_requests import judge_request, read_reply
 
+_Row = dict[str, Any]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    item: Item
-    answer: str
+class Judging:
+    """The answers of a trial that a judge can compare with gold answers, and what it said of some already."""
+
+    asked: tuple[tuple[Item, str], ...]  # in the order of the plan
+    known: dict[str, _Row]  # by the item's key; of these answers, by this judge
+
+    @property
+    def new(self) -> list[tuple[Item, str]]:
+        """What the judge has not seen."""
+        return [(item, answer) for item, answer in self.asked if item.key not in self.known]
 
 
-async def write_judgements(
-    folder: TrialFolder, plan: Plan, trial: UncertaintyTrial, engine: Engine, *, judge: str, at_once: int
-) -> int:
-    """Write ``judgements.jsonl``; answers that this judge knows already are not shown to it again.
-
-    An item that the judge gives no verdict on, or that has no gold answer, has no row.
+def judging_of(folder: TrialFolder, plan: Plan, trial: UncertaintyTrial, judge: str) -> Judging:
+    """Return what there is to be judged; an item without an answer or without a gold answer is not.
 
     Args:
         folder: of the trial.
         plan: of the run.
         trial: whose answers are judged.
+        judge: as it stands in the results.
+    """
+    asked = tuple(
+        (each.item, each.greedy.text)
+        for each in item_answers(folder, plan, trial)
+        if each.greedy.text is not None and each.item.answers
+    )
+    answers = {item.key: answer for item, answer in asked}
+    known = {
+        key: row
+        for key, row in read_side_rows(folder.judgements).items()
+        if row["source"] == judge and row["answer"] == answers.get(key)
+    }
+    return Judging(asked=asked, known=known)
+
+
+async def write_judgements(
+    folder: TrialFolder, judging: Judging, engine: Engine, *, judge: str, seed: int, at_once: int
+) -> int:
+    """Write ``judgements.jsonl``; what the judge knows already is not shown to it again.
+
+    An item that the judge gives no verdict on has no row.
+
+    Args:
+        folder: of the trial.
+        judging: of its answers.
         engine: that holds the judge.
         judge: as it stands in the results.
+        seed: of the run.
         at_once: requests under way at a time.
 
     Returns:
-        The number of items that were judged.
+        The number of items that have a verdict.
 
     Raises:
         EngineError: the judge is gone.
     """
-    known = {key: row for key, row in read_side_rows(folder.judgements).items() if row["source"] == judge}
-    asked = [
-        _Asked(item=each.item, answer=each.greedy.text)
-        for each in item_answers(folder, plan, trial)
-        if each.greedy.text is not None and each.item.answers
-    ]
-    new = [each for each in asked if known.get(each.item.key, {}).get("answer") != each.answer]
-    found = await _judge(new, engine, judge, trial.sampling.seed, at_once)
-    rows = known | {row["item_key"]: row for row in found}
-    return write_side_rows(folder.judgements, (rows[e.item.key] for e in asked if e.item.key in rows))
+    found = await _judge(judging.new, engine, judge, seed, at_once)
+    rows = judging.known | {row["item_key"]: row for row in found}
+    return write_side_rows(folder.judgements, (rows[i.key] for i, _ in judging.asked if i.key in rows))
 
 
 async def _judge(
-    asked: Sequence[_Asked], engine: Engine, judge: str, seed: int, at_once: int
-) -> list[dict[str, object]]:
+    asked: Sequence[tuple[Item, str]], engine: Engine, judge: str, seed: int, at_once: int
+) -> list[_Row]:
     turns = asyncio.Semaphore(at_once)
 
-    async def one(each: _Asked) -> dict[str, object] | None:
+    async def one(item: Item, answer: str) -> _Row | None:
         async with turns:
             try:
-                said = read_reply(
-                    await engine.complete(judge_request(each.item, each.answer, seed=seed)), judge
-                )
+                said = read_reply(await engine.complete(judge_request(item, answer, seed=seed)), judge)
             except (BadResponse, ContextOverflow, UndefinedMetricError):
                 return None
         return {
-            "item_key": each.item.key,
+            "item_key": item.key,
             "source": judge,
-            "answer": each.answer,
+            "answer": answer,
             "yes_logprob": said.yes_logprob,
             "no_logprob": said.no_logprob,
         }
 
-    return [row for row in await asyncio.gather(*map(one, asked)) if row is not None]
+    return [row for row in await asyncio.gather(*(one(*each) for each in asked)) if row is not None]

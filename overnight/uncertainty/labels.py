@@ -79,7 +79,7 @@ def is_judged_right(answer: ScoredAnswer) -> bool:
         UndefinedMetricError: there was no judge, or it said neither.
     """
     if answer.judgement is None:
-        raise UndefinedMetricError("no judge was asked")
+        raise UndefinedMetricError("no judge was asked, or it gave no verdict")
     return answer.judgement.says_yes()
 
 
