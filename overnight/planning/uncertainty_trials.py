@@ -143,6 +143,7 @@ def uncertainty_sweep_identity(experiment: UncertaintyExperiment) -> dict[str, A
         "entailment": _text_model(experiment.entailment),
         "judge": weights_identity(experiment.judge) if isinstance(experiment.judge, ModelSpec) else None,
         "labels": experiment.labels,
+        "weighting_study": experiment.weighting_study,
         "main": [experiment.main_measure, experiment.main_label],
         "statistics": experiment.statistics.model_dump(mode="json"),
     }

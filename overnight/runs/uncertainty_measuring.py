@@ -1,9 +1,10 @@
 """The measures and labels of one trial: from its journal and what other models said of its answers to one table."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from overnight.errors import UndefinedMetricError
 from overnight.planning.plan import Plan
 from overnight.planning.uncertainty_trials import UncertaintyTrial, measures_of
 from overnight.runs.answers import ItemAnswers, item_answers
@@ -12,6 +13,7 @@ from overnight.runs.uncertainty_table import MeasuredItems, write_measured_items
 from overnight.scoring.score import score_reply
 from overnight.scoring.support import UnsupportedRule
 from overnight.spec.uncertainty_sweep import UncertaintyExperiment
+from overnight.store.files import write_json
 from overnight.store.run_folder import TrialFolder
 from overnight.uncertainty.answer import CountedAnswer
 from overnight.uncertainty.clusters import cluster_by_words
@@ -19,7 +21,9 @@ from overnight.uncertainty.evidence import Evidence, Relevance, Sampled
 from overnight.uncertainty.judging import Judgement
 from overnight.uncertainty.labels import LABELS, ScoredAnswer, label_items
 from overnight.uncertainty.measure import Need
+from overnight.uncertainty.selection import select
 from overnight.uncertainty.table import Cell, ItemTable, Unmeasured, measure_items
+from overnight.uncertainty.weighting import BASELINE, WEIGHTINGS
 
 _RULE = UnsupportedRule()
 _Rows = dict[str, dict[str, Any]]
@@ -37,11 +41,9 @@ def write_measures(
         read_side_rows, (folder.relevance, folder.clusters, folder.judgements)
     )
     every = list(item_answers(folder, plan, trial))
-    measures = measure_items(
-        [_evidence(each, relevance.get(each.item.key), clusters.get(each.item.key)) for each in every],
-        measures_of(experiment),
-        {Need.RELEVANCE: _source(relevance), Need.ENTAILMENT: _source(clusters)},
-    )
+    evidence = [_evidence(each, relevance.get(each.item.key), clusters.get(each.item.key)) for each in every]
+    sources = {Need.RELEVANCE: _source(relevance), Need.ENTAILMENT: _source(clusters)}
+    measures = measure_items(evidence, measures_of(experiment), sources)
     labels = label_items(
         [_scored(each, judgements.get(each.item.key)) for each in every],
         [LABELS[name] for name in experiment.labels],
@@ -56,7 +58,33 @@ def write_measures(
             labels=_without_unanswered(labels, every),
         ),
     )
+    if experiment.weighting_study:
+        schemes = [
+            each for each in WEIGHTINGS.values() if experiment.relevance or not each.needs & {Need.RELEVANCE}
+        ]
+        write_json(
+            folder.weighting_study,
+            weighting_record(measure_items(evidence, schemes, sources), labels, experiment),
+        )
     return len(every)
+
+
+def weighting_record(
+    schemes: ItemTable, labels: ItemTable, experiment: UncertaintyExperiment
+) -> dict[str, Any]:
+    """Return what the ways to weigh tokens are worth by the main label, or why nothing can be said."""
+    label = experiment.main_label
+    right = {
+        key: bool(cell.value)
+        for key, cell in zip(labels.item_keys, labels.column(label).cells, strict=True)
+        if cell.value is not None
+    }
+    record: dict[str, Any] = {"schema_version": 1, "label": label, "n_schemes": len(schemes.names)}
+    try:
+        found = select(schemes, right, baseline=BASELINE, seed=experiment.statistics.seed)
+    except UndefinedMetricError as reason:
+        return record | {"selection": None, "undefined_because": str(reason)}
+    return record | {"selection": asdict(found), "undefined_because": None}
 
 
 def _evidence(

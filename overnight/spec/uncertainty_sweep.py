@@ -68,6 +68,9 @@ class UncertaintyExperiment(Experiment):
     )
     measures: Names | None = Field(default=None, description="null: all that what is there allows")
     labels: Names = ("em", "f1", "rouge_l")
+    weighting_study: bool = Field(
+        default=False, description="weigh tokens in 43 ways, choose on half of the items, judge on the other"
+    )
     main_label: Name = Field(default="f1", description="the one that figures show")
     main_measure: Name = Field(default="g_nll", description="the one that figures show")
     statistics: UncertaintyStatistics = UncertaintyStatistics()

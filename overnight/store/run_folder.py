@@ -75,6 +75,11 @@ class TrialFolder:
         return self.results / "clusters.jsonl"
 
     @property
+    def weighting_study(self) -> Path:
+        """What 43 ways to weigh tokens are worth."""
+        return self.results / "weighting_study.json"
+
+    @property
     def judgements(self) -> Path:
         """What a judge said of the greedy answers."""
         return self.results / "judgements.jsonl"
