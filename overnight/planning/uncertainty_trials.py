@@ -201,8 +201,8 @@ def _trial(model: ModelSpec, dataset: DatasetSpec, experiment: UncertaintyExperi
     temps = (0.0, drawn.temperature) if drawn.samples_per_item else (0.0,)
     if experiment.dry_run:
         model = model.model_copy(update={"engine": EngineKind.DRY_RUN})
-    model_facts(model)  # what the analysis will want to know
     _require_logprobs(model, temps, drawn.top_k, sampling.stop)
+    model_facts(model)  # what the analysis will want to know
     return UncertaintyTrial(
         model=model,
         dataset=dataset.name,

@@ -143,6 +143,7 @@ def test_so_few_answers_are_named_too_few_and_no_area_is_computed(run: Path) -> 
     assert "NaN" not in (run / "analysis_summary.json").read_text()
 
 
+@pytest.mark.slow  # what is killed and resumed is the engine room, which the prompt sweep's tests kill as well
 def test_a_run_that_was_killed_goes_on_to_the_same_tables(
     command_line: CommandLine, sweep: str, run: Path
 ) -> None:

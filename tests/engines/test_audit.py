@@ -82,7 +82,11 @@ def test_no_answer_of_a_batch_invariant_engine_depends_on_its_neighbours(weights
     with llama_cpp_host(weights, folder.engines):
         found = asyncio.run(answer_twice())
     assert (found.state, found.why, found.all.n, found.all.n_different) == ("complete", None, 12, 0)
-    assert found.mean_logprobs.n == 12
+    # Of a character that takes several tokens llama.cpp shows the last one alone: no mean is known of such an answer.
+    rows = list(read_rows(folder.trial(trial.slug).journal))
+    unknown = [row for row in rows if row["mean_logprob"] is None]
+    assert not any(row["text"].isascii() for row in unknown)
+    assert found.mean_logprobs.n == 12 - len(unknown) > 8
     # llama.cpp adds up the probabilities likeliest first as far as alternatives are asked for: another order, other
     # last bits of a sum in single precision.
     assert found.mean_logprobs.largest < 1e-4
