@@ -12,12 +12,11 @@ from overnight.engines.holding import connect, hold
 from overnight.engines.sources import fetch
 from overnight.planning.plan import Plan
 from overnight.planning.uncertainty_trials import UncertaintyTrial
-from overnight.report.uncertainty.files import write_run_files
+from overnight.report.uncertainty.files import write_files_again
 from overnight.runs.calculating import calculating, generating
 from overnight.runs.judging import Judging, judging_of, write_judgements
 from overnight.runs.opening import load_plan, load_uncertainty_sweep
 from overnight.runs.relating import write_clusters, write_relevance
-from overnight.runs.uncertainty_analysing import analysis_of, measured_slugs
 from overnight.runs.uncertainty_measuring import write_measures
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.text_model import TextModelSpec
@@ -87,13 +86,10 @@ def measure(run_dir: Path, slug: str) -> int:
 @task(name="analyse-uncertainty", cache_policy=NO_CACHE, persist_result=False)
 def analyse_run(run_dir: Path) -> None:
     """Say of the whole run how well the measures tell right answers from wrong ones."""
-    folder, spec, plan = _loaded(run_dir)
-    slugs = measured_slugs(folder, plan)
-    if not slugs:
-        get_run_logger().warning("no trial was measured: there is nothing to analyse")
-        return
-    with calculating(spec.execution):
-        write_run_files(folder, plan, analysis_of(folder, spec, plan, slugs))
+    folder = RunFolder(run_dir)
+    with calculating(load_uncertainty_sweep(folder).execution):
+        if not write_files_again(folder):
+            get_run_logger().warning("no trial was measured: there is nothing to analyse")
 
 
 async def _judge(

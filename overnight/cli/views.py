@@ -1,5 +1,6 @@
 """Looking at runs and models: nothing here changes a result."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from overnight.cli.console import console
-from overnight.errors import StoreError
+from overnight.errors import OvernightError, StoreError
+from overnight.report.reading import UNCERTAINTY
 from overnight.report.writing import write_reports
 from overnight.runs.ending import seal_reports
 from overnight.spec.config_root import ConfigRoot
@@ -64,6 +66,12 @@ def rebuild_report(experiments: Path, run: str) -> None:
     """Write the reports of a run again."""
     folder = find_run(experiments, run)
     with run_lock(folder):
+        if read_manifest(folder).kind == UNCERTAINTY:
+            from overnight.report.uncertainty.files import write_files_again  # noqa: PLC0415
+
+            # A table that is damaged is named in the report.
+            with contextlib.suppress(OvernightError):
+                write_files_again(folder)
         write_reports(folder)
         seal_reports(folder)
     print(folder.aggregate_report)  # noqa: T201

@@ -144,7 +144,17 @@ def seal_reports(folder: RunFolder) -> None:
         for slug, record in manifest.trials.items():
             if record.artifacts:
                 trial = folder.trial(slug)
-                late = [trial.significance, trial.report, *map(trial.analysis, get_args(Analysis))]
+                late = [
+                    trial.significance,
+                    trial.report,
+                    *map(trial.analysis, get_args(Analysis)),
+                    trial.relevance,
+                    trial.clusters,
+                    trial.judgements,
+                    trial.uncertainty,
+                    trial.uncertainty_columns,
+                    trial.weighting_study,
+                ]
                 sealed = dict(seal(folder.path, file) for file in late if file.is_file())
                 manifest = manifest.with_trial(slug, artifacts={**record.artifacts, **sealed})
         files = [
@@ -154,6 +164,10 @@ def seal_reports(folder: RunFolder) -> None:
             folder.html_report,
             folder.summary,
             folder.comparisons,
+            folder.uncertainty,
+            folder.auroc_results,
+            folder.auroc_results.with_suffix(".csv"),
+            folder.analysis_summary,
         ]
         files += sorted(folder.figures.glob("*.p*"))
         artifacts = dict(seal(folder.path, file) for file in files if file.is_file())

@@ -80,6 +80,11 @@ class TrialFolder:
         return self.results / "weighting_study.json"
 
     @property
+    def uncertainty_columns(self) -> Path:
+        """What the columns of the table of measures are, and why a value is missing."""
+        return self.results / "uncertainty_columns.json"
+
+    @property
     def judgements(self) -> Path:
         """What a judge said of the greedy answers."""
         return self.results / "judgements.jsonl"

@@ -87,6 +87,17 @@ def test_every_item_of_every_data_set_is_measured(run: Path) -> None:
     assert [trial["counts"]["done"] for trial in manifest["trials"].values()] == [9, 9]  # greedy and two more
     for name in RUN_FILES:
         assert (run / name).is_file()
+        assert name in manifest["artifacts"]  # sealed
+    for slug, trial in manifest["trials"].items():
+        assert f"{slug}/results/uncertainty.csv" in trial["artifacts"]
+
+
+def test_what_follows_from_the_tables_is_made_again_by_report(command_line: CommandLine, run: Path) -> None:
+    before = {name: (run / name).read_bytes() for name in RUN_FILES}
+    for name in RUN_FILES:
+        (run / name).unlink()
+    command_line("report", "uncertain")
+    assert {name: (run / name).read_bytes() for name in RUN_FILES} == before
 
 
 def test_g_nll_is_the_sum_over_the_tokens_that_wrote_the_answer(run: Path) -> None:

@@ -6,9 +6,26 @@ from overnight.planning.plan import Plan
 from overnight.report.uncertainty.auroc_results import write_auroc_results
 from overnight.report.uncertainty.figures import write_figures
 from overnight.report.uncertainty.summary import write_summary
+from overnight.runs.opening import load_plan, load_uncertainty_sweep
+from overnight.runs.uncertainty_analysing import analysis_of, measured_slugs
 from overnight.runs.uncertainty_table import TrialTable, write_run_table
 from overnight.store.run_folder import RunFolder
 from overnight.uncertainty.analysis import Analysis
+
+
+def write_files_again(folder: RunFolder) -> bool:
+    """Make everything of a run that follows from the tables of its trials; False where no trial was measured.
+
+    Raises:
+        StoreError: a table is damaged.
+        UsageError: the run is of another kind.
+    """
+    spec = load_uncertainty_sweep(folder)
+    plan = load_plan(folder, spec)
+    slugs = measured_slugs(folder, plan)
+    if slugs:
+        write_run_files(folder, plan, analysis_of(folder, spec, plan, slugs))
+    return bool(slugs)
 
 
 def write_run_files(folder: RunFolder, plan: Plan, analysis: Analysis) -> None:
