@@ -1,0 +1,147 @@
+"""What a transformers host is asked to compute of some sequences."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Self, get_args
+
+from overnight.activations.points import Point, labels
+from overnight.activations.positions import Positions
+from overnight.errors import UsageError
+from overnight.prompting.messages import Message
+
+RawDtype = Literal["float32", "bfloat16", "float16"]
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a file, on any system
+_LONGEST_NAME: Final = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceInput:
+    """One sequence of tokens: a prompt with the reply that it got, or a plain text.
+
+    Raises:
+        UsageError: it has both or neither, a plain text has a reply, or its name is none for a file.
+    """
+
+    id: str
+    messages: tuple[Message, ...] | None = None
+    text: str | None = None
+    reply_ids: tuple[int, ...] = ()  # of the tokens that the model answered with; not those of the prompt
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.id) or len(self.id) > _LONGEST_NAME:
+            raise UsageError(
+                f"sequence {self.id!r}: a file is named after it; wanted up to {_LONGEST_NAME} letters, digits, "
+                "dots, dashes and underscores"
+            )
+        if (self.messages is None) == (self.text is None):
+            raise UsageError(f"sequence {self.id}: wanted either messages or a text")
+        if self.text is not None and self.reply_ids:
+            raise UsageError(f"sequence {self.id}: a plain text has no reply; write the prompt as messages")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationRequest:
+    """What is wanted of all sequences; each becomes a file ``<out>/<id>.safetensors``.
+
+    Raises:
+        UsageError: it contradicts itself.
+    """
+
+    sequences: tuple[SequenceInput, ...]
+    out: Path  # a folder that the host can write to
+    directions: Path | None = None  # a safetensors file, whose ``points`` are ``projected``
+    projected: tuple[Point, ...] = ()  # on the directions, at every token
+    pooled: tuple[Point, ...] = ()  # averaged over ``positions``
+    positions: Positions | None = None
+    raw: tuple[Point, ...] = ()  # states as they are, at every token
+    raw_dtype: RawDtype = "bfloat16"
+    internals: tuple[Point, ...] = ()  # the same, of whatever width
+    attention_layer: int | None = None  # whose weights are wanted, of each head
+    attention_summary: bool = False  # of every layer
+    batch_tokens: int | None = (
+        None  # most tokens of a batch, padding counted; None: as many as of completions
+    )
+
+    def __post_init__(self) -> None:
+        doubled = [name for name, times in Counter(each.id for each in self.sequences).items() if times > 1]
+        if doubled:
+            raise UsageError(f"sequence {doubled[0]}: named twice; one file would replace the other")
+        if (self.directions is None) == bool(self.projected):
+            raise UsageError(
+                "directions and the points that are projected on them come together, or not at all"
+            )
+        if (self.positions is None) == bool(self.pooled):
+            raise UsageError(
+                "positions and the points that are averaged over them come together, or not at all"
+            )
+        if self.raw_dtype not in get_args(RawDtype):
+            raise UsageError(f"raw_dtype: {self.raw_dtype!r}; wanted one of {', '.join(get_args(RawDtype))}")
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """All points that are looked at, in the order in which a model comes to them, each once."""
+        return tuple(sorted({*self.projected, *self.pooled, *self.raw, *self.internals}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is posted."""
+        return {
+            "sequences": [
+                {
+                    "id": each.id,
+                    "messages": None if each.messages is None else list(each.messages),
+                    "text": each.text,
+                    "reply_ids": list(each.reply_ids),
+                }
+                for each in self.sequences
+            ],
+            "out": str(self.out.resolve()),
+            "directions": None if self.directions is None else str(self.directions.resolve()),
+            "projected": labels(self.projected),
+            "pooled": labels(self.pooled),
+            "positions": None if self.positions is None else str(self.positions),
+            "raw": labels(self.raw),
+            "raw_dtype": self.raw_dtype,
+            "internals": labels(self.internals),
+            "attention_layer": self.attention_layer,
+            "attention_summary": self.attention_summary,
+            "batch_tokens": self.batch_tokens,
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Return what was posted.
+
+        Raises:
+            UsageError: it contradicts itself.
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        layer, tokens = body["attention_layer"], body["batch_tokens"]
+        return cls(
+            sequences=tuple(
+                SequenceInput(
+                    id=str(each["id"]),
+                    messages=None if each["messages"] is None else tuple(each["messages"]),
+                    text=each["text"],
+                    reply_ids=tuple(map(int, each["reply_ids"])),
+                )
+                for each in body["sequences"]
+            ),
+            out=Path(body["out"]),
+            directions=None if body["directions"] is None else Path(body["directions"]),
+            projected=_points(body["projected"]),
+            pooled=_points(body["pooled"]),
+            positions=None if body["positions"] is None else Positions.parse(body["positions"]),
+            raw=_points(body["raw"]),
+            raw_dtype=body["raw_dtype"],
+            internals=_points(body["internals"]),
+            attention_layer=None if layer is None else int(layer),
+            attention_summary=bool(body["attention_summary"]),
+            batch_tokens=None if tokens is None else int(tokens),
+        )
+
+
+def _points(values: list[str]) -> tuple[Point, ...]:
+    return tuple(map(Point.parse, values))
