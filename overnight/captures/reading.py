@@ -69,7 +69,7 @@ def read_prompt(run: Path, line: CaptureLine) -> CapturedPrompt:
         traits=traits,
         projections=file.read("projections") if "projections" in has else empty,
         z=file.read("z") if "z" in has else None,
-        norms=file.read("norms") if "norms" in has else empty[:, :, 0],
+        norms=file.read("norms") if "norms" in has else np.empty((n_tokens, len(points)), np.float32),
         pooled_points=pooled_points,
         pooled=file.read("pooled") if "pooled" in has else None,
         attention_summary=file.read("attention_summary") if "attention_summary" in has else None,
