@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from overnight.cli.app import EXPERIMENTS, AsJson, ExperimentsDir, app
+from overnight.cli.app import EXPERIMENTS, AsJson, ExperimentsDir, Run, app
 from overnight.errors import UsageError
 
 Seed = Annotated[int, typer.Option(help="Of every resampling.")]
@@ -243,6 +243,14 @@ def doctor(
     from overnight.cli.doctoring_machine import examine_machine  # noqa: PLC0415
 
     examine_machine(experiments_dir, is_online=online, as_json=as_json)
+
+
+@app.command()
+def verify(run: Run, experiments_dir: ExperimentsDir = EXPERIMENTS, as_json: AsJson = False) -> None:
+    """Check every file of a run against its digest, and those of captures against their schemas; 1 if one differs."""
+    from overnight.cli.verifying import show_verification  # noqa: PLC0415
+
+    show_verification(experiments_dir, run, as_json=as_json)
 
 
 @app.command()

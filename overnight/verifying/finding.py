@@ -1,0 +1,23 @@
+"""What is wrong with a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong with one file of a run."""
+
+    file: str  # relative to the folder of the run
+    found: str
+    wanted: str
+    remedy: str
+
+
+def finding_of(run: Path, error: Exception, *, file: str, wanted: str, remedy: str) -> Finding:
+    """Return a finding from an error of ours, whose message begins with the file and may end with the remedy."""
+    text = str(error).replace(f"{run}/", "").removeprefix(f"{file}: ").removesuffix(f"; {remedy}")
+    if text.startswith(f"{file}:"):
+        text = f"line {text.removeprefix(f'{file}:')}"
+    before, comma, after = text.partition(", wanted ")
+    return Finding(file=file, found=before, wanted=after if comma else wanted, remedy=remedy)
