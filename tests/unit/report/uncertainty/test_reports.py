@@ -308,3 +308,24 @@ def test_prompts_that_had_no_room_for_all_shots_are_counted(tmp_path) -> None:
     write_reports(folder)
     [[_, counted]] = rows_of(folder.aggregate_report.read_text(), "prompts without room for all shots")
     assert counted == "small-a on passages: 2 items"
+
+
+def test_passages_that_items_share_are_named_with_what_is_over_passages_and_what_is_not(tmp_path) -> None:
+    # Five questions a passage, which is what the items say and nothing that a table could lose.
+    def change(item):
+        return replace(item, context=f"Passage {int(item.item_id[1:]) // 5}.") if item.context else item
+
+    spec = spec_of(MODELS[:1], statistics={"resamples": 50}, **FEW)
+    replies = {("small-a", name): made_up(3, signal=1.0, accuracy=0.5) for name in DATASETS}
+    folder = write_sweep(tmp_path / "run_r1", spec, replies, n_items=40, change=change)
+    write_reports(folder)
+    markdown = folder.aggregate_report.read_text()
+    assert "By passage: 40 items about 8 passages (passages). Answers about one passage are no" in markdown
+    assert "40 items have every sound measure, about 8 passages." in markdown
+    assert "By passage: 40 items about 8 passages (passages)." in Page(folder.html_report.read_text()).text
+    facts, passages = json.loads((folder.path / "auroc_results.json").read_text())
+    for trial, n_clusters in ((facts, 40), (passages, 8)):
+        [main] = [one for one in trial["labels"][1]["measures"] if one["measure"] == "g_nll"]
+        assert main["discrimination"]["n_clusters"] == n_clusters
+    alone = next(trial for trial in folder.path.glob("small-a-facts-*") if trial.is_dir())
+    assert "By passage" not in (alone / "reports" / "report.md").read_text()
