@@ -15,6 +15,7 @@ from overnight.report.token_view import TokenExample, TokenView, token_view
 from overnight.report.uncertainty.figures import FIGURES, write_figures
 from overnight.report.uncertainty.naming import label_title
 from overnight.report.uncertainty.results import Picture, UncertaintyReport
+from overnight.runs.analysis_file import inputs_digest, read_analysis_file
 from overnight.runs.answers import greedy_answers
 from overnight.runs.judging import read_judgements
 from overnight.runs.opening import load_plan, load_uncertainty_sweep
@@ -50,8 +51,8 @@ TITLES: Final = {
 def read_uncertainty(folder: RunFolder) -> UncertaintyReport:
     """Return what the files of an uncertainty sweep say; what cannot be read is named with the reason.
 
-    The analysis is made again from the tables of the trials. Figures are taken as they lie there, and drawn where there
-    are none.
+    The analysis is the one that lies there if it was made of the same tables, and else made again. Figures are taken
+    as they lie there, and drawn where there are none.
 
     Raises:
         StoreError: the run has no manifest that can be read.
@@ -134,7 +135,8 @@ def _analysis(
     if not slugs:
         return None, "no trial was measured yet"
     try:
-        return analysis_of(folder, spec, plan, slugs), None
+        known = read_analysis_file(folder, inputs_digest(folder, plan, slugs))
+        return known or analysis_of(folder, spec, plan, slugs), None
     except OvernightError as error:
         return None, str(error).replace(f"{folder.path}/", "")
 
