@@ -44,15 +44,21 @@ def analyse_trials(run_dir: Path, slugs: list[str]) -> None:
             get_run_logger().warning("%s: %s could not be made: %s", slug, name, reason)
 
 
+def report_key(kind: str) -> str:
+    """Return the name of the artifact that the report of a run is: one history of reports a kind."""
+    return f"{kind}-report"
+
+
 @task(name="write-reports", cache_policy=NO_CACHE, persist_result=False)
 def report(run_dir: Path) -> None:
     """Write the reports of a run from its files, and show the main one in the UI."""
     folder = RunFolder(run_dir)
-    with calculating(load_spec(folder).execution):
+    spec = load_spec(folder)
+    with calculating(spec.execution):
         write_reports(folder)
     text = folder.aggregate_report.read_text(encoding="utf-8")
     create_markdown_artifact(
         text if len(text) <= _ARTIFACT_LIMIT else f"The report is in `{folder.aggregate_report}`.",
-        key="prompt-sweep-report",
+        key=report_key(spec.kind),
         description=f"run {folder.run_id}",
     )

@@ -14,6 +14,14 @@ from overnight.memory.fits import in_words
 from overnight.memory.fitting import ModelFit, fit_blocks, predicted_memory
 from overnight.memory.free import free_devices
 from overnight.memory.sharing import Wave, waves_of
+from overnight.planning.auroc_foresight import (
+    ASSUMED_AUROC,
+    ASSUMED_CORRELATION,
+    CONFIDENCE,
+    POWER,
+    ExpectedAuroc,
+    expected_aurocs,
+)
 from overnight.planning.estimate import Estimate
 from overnight.planning.plan import Plan, make_plan, plan_record
 from overnight.planning.prompt_trials import PromptTrial
@@ -91,6 +99,7 @@ def print_plan(
         *([NO_GPU] if _needs_processor(plan) else []),
         *_wave_lines(waves),
         *(_detectable_lines(plan) if len(plan.conditions) > 1 else ()),
+        *_auroc_lines(plan),
     ):
         out.print(line, highlight=False, soft_wrap=True)
 
@@ -180,3 +189,34 @@ def _detectable_lines(plan: Plan) -> list[str]:
             "(80 % power at 5 %, if the arms differ on a fifth of the items)"
         )
     return [*lines, f"items of one type that would be needed, by the points to show: {needed}"]
+
+
+def _auroc_lines(plan: Plan) -> list[str]:
+    """Return what the AUROCs of each data set are going to say; nothing for a sweep of another kind."""
+    by_dataset: dict[str, list[ExpectedAuroc]] = {}
+    for one in expected_aurocs(plan.trials, plan.items):
+        by_dataset.setdefault(one.dataset, []).append(one)
+    lines = []
+    for dataset, found in by_dataset.items():
+        n_items, n_passages = found[0].n_items, found[0].n_passages
+        about = (
+            ""
+            if n_passages is None
+            else f" about {n_passages:,} passages, which tell less than as many alone"
+        )
+        widths = ", ".join(f"{_area(one.half_width)} with {one.share_right:.0%} right" for one in found)
+        differences = ", ".join(_area(one.smallest_difference) for one in found)
+        lines.append(
+            f"AUROC of {dataset}, {n_items:,} items{about}: {CONFIDENCE:.0%} interval of \u00b1 {widths}; smallest "
+            f"difference of two measures that they can show: {differences}"
+        )
+    if lines:
+        lines.append(
+            f"(at an AUROC of {ASSUMED_AUROC:g}, by Hanley & McNeil; differences at {POWER:.0%} power and "
+            f"{1 - CONFIDENCE:.0%}, if the AUROCs of two measures correlate by {ASSUMED_CORRELATION:g})"
+        )
+    return lines
+
+
+def _area(value: float | None) -> str:
+    return "(too few of a kind)" if value is None else f"{value:.3f}"

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from overnight.errors import UndefinedMetricError
+from overnight.planning.auroc_foresight import auroc_record
 from overnight.planning.ladder import Ladder, Rung, ladder
 from overnight.planning.parts import Part, split_parts
 from overnight.planning.trial import Trial
@@ -185,6 +186,7 @@ def plan_record(
         "predicted_bytes_on_disk": plan.bytes_on_disk,
         "predicted": predicted,
         **(_detectable_record(plan) if len(plan.conditions) > 1 else {}),
+        **auroc_record(plan.trials, plan.items),
         "parts": {part.name: len(part.items) for part in plan.parts},
         "waves": None if waves is None else list(waves),
         "blocks": [

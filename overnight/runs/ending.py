@@ -167,6 +167,7 @@ def seal_reports(folder: RunFolder) -> None:
             folder.uncertainty,
             folder.auroc_results,
             folder.auroc_results.with_suffix(".csv"),
+            folder.analysis,
             folder.analysis_summary,
         ]
         files += sorted(folder.figures.glob("*.p*"))

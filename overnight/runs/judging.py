@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from overnight.engines.protocol import Engine
-from overnight.errors import BadResponse, ContextOverflow, UndefinedMetricError
+from overnight.errors import BadResponse, ContextOverflow, StoreError, UndefinedMetricError
 from overnight.planning.plan import Plan
 from overnight.planning.uncertainty_trials import UncertaintyTrial
 from overnight.records import Item
@@ -14,6 +15,7 @@ from overnight.runs.answers import item_answers
 from overnight.runs.side_rows import read_side_rows, write_side_rows
 from overnight.store.run_folder import TrialFolder
 from overnight.uncertainty.judge_requests import judge_request, read_reply
+from overnight.uncertainty.judging import Judgement
 
 _Row = dict[str, Any]
 
@@ -23,7 +25,7 @@ class Judging:
     """The answers of a trial that a judge can compare with gold answers, and what it said of some already."""
 
     asked: tuple[tuple[Item, str], ...]  # in the order of the plan
-    known: dict[str, _Row]  # by the item's key; of these answers, by this judge
+    known: dict[str, _Row]  # by the item's key; of these answers, by this judge; errors are none
 
     @property
     def new(self) -> list[tuple[Item, str]]:
@@ -49,7 +51,7 @@ def judging_of(folder: TrialFolder, plan: Plan, trial: UncertaintyTrial, judge: 
     known = {
         key: row
         for key, row in read_side_rows(folder.judgements).items()
-        if row["source"] == judge and row["answer"] == answers.get(key)
+        if row["source"] == judge and row["answer"] == answers.get(key) and not row.get("error")
     }
     return Judging(asked=asked, known=known)
 
@@ -59,7 +61,7 @@ async def write_judgements(
 ) -> int:
     """Write ``judgements.jsonl``; what the judge knows already is not shown to it again.
 
-    An item that the judge gives no verdict on has no row.
+    An item without a reply has the error that came instead in its row, and is asked again another time.
 
     Args:
         folder: of the trial.
@@ -70,14 +72,35 @@ async def write_judgements(
         at_once: requests under way at a time.
 
     Returns:
-        The number of items that have a verdict.
+        The number of items that have a reply.
 
     Raises:
         EngineError: the judge is gone.
     """
     found = await _judge(judging.new, engine, judge, seed, at_once)
     rows = judging.known | {row["item_key"]: row for row in found}
-    return write_side_rows(folder.judgements, (rows[i.key] for i, _ in judging.asked if i.key in rows))
+    write_side_rows(folder.judgements, (rows[item.key] for item, _ in judging.asked))
+    return sum(not row.get("error") for row in rows.values())
+
+
+def read_judgements(path: Path) -> dict[str, Judgement]:
+    """Return what a judge said of the answers of a trial, by the item's key; nothing where none was asked.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        return {
+            key: Judgement(
+                yes_logprob=row["yes_logprob"],
+                no_logprob=row["no_logprob"],
+                judge=row["source"],
+                error=row.get("error"),
+            )
+            for key, row in read_side_rows(path).items()
+        }
+    except KeyError as missing:
+        raise StoreError(f"{path}: a row without {missing}; judge the trial again") from None
 
 
 async def _judge(
@@ -85,18 +108,20 @@ async def _judge(
 ) -> list[_Row]:
     turns = asyncio.Semaphore(at_once)
 
-    async def one(item: Item, answer: str) -> _Row | None:
+    async def one(item: Item, answer: str) -> _Row:
         async with turns:
             try:
                 said = read_reply(await engine.complete(judge_request(item, answer, seed=seed)), judge)
-            except (BadResponse, ContextOverflow, UndefinedMetricError):
-                return None
+            except (BadResponse, ContextOverflow, UndefinedMetricError) as error:
+                what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                said = Judgement(yes_logprob=None, no_logprob=None, judge=judge, error=what)
         return {
             "item_key": item.key,
             "source": judge,
             "answer": answer,
             "yes_logprob": said.yes_logprob,
             "no_logprob": said.no_logprob,
+            "error": said.error,
         }
 
-    return [row for row in await asyncio.gather(*(one(*each) for each in asked)) if row is not None]
+    return list(await asyncio.gather(*(one(*each) for each in asked)))

@@ -7,6 +7,7 @@ from overnight.planning.plan import Plan
 from overnight.planning.uncertainty_trials import UncertaintyTrial
 from overnight.runs.answers import item_answers
 from overnight.runs.uncertainty_table import TABLE, read_measured_items
+from overnight.scoring.aggregate import cluster_of
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 from overnight.stats.degeneracy import Limits
 from overnight.store.run_folder import RunFolder
@@ -60,4 +61,9 @@ def _measured(folder: RunFolder, plan: Plan, trial: UncertaintyTrial) -> Measure
         for each in item_answers(files, plan, trial)
         if each.greedy.text is not None
     }
-    return read_measured_items(files.results).trial(trial.slug, model_facts(trial.model), texts)
+    return read_measured_items(files.results).trial(
+        trial.slug,
+        model_facts(trial.model),
+        texts,
+        {item.key: cluster_of(item) for item in plan.items_of(trial)},
+    )

@@ -1,15 +1,16 @@
 """The measures and labels of one trial: from its journal and what other models said of its answers to one table."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from overnight.errors import UndefinedMetricError
 from overnight.planning.plan import Plan
 from overnight.planning.uncertainty_trials import UncertaintyTrial, measures_of
 from overnight.runs.answers import ItemAnswers, item_answers
+from overnight.runs.judging import read_judgements
 from overnight.runs.side_rows import read_side_rows
 from overnight.runs.uncertainty_table import MeasuredItems, write_measured_items
+from overnight.runs.weighting_study import weighting_record
 from overnight.scoring.score import score_reply
 from overnight.scoring.support import UnsupportedRule
 from overnight.spec.uncertainty_sweep import UncertaintyExperiment
@@ -21,9 +22,8 @@ from overnight.uncertainty.evidence import Evidence, Relevance, Sampled
 from overnight.uncertainty.judging import Judgement
 from overnight.uncertainty.labels import LABELS, ScoredAnswer, label_items
 from overnight.uncertainty.measure import Need
-from overnight.uncertainty.selection import select
 from overnight.uncertainty.table import Cell, ItemTable, Unmeasured, measure_items
-from overnight.uncertainty.weighting import BASELINE, WEIGHTINGS
+from overnight.uncertainty.weighting import WEIGHTINGS
 
 _RULE = UnsupportedRule()
 _Rows = dict[str, dict[str, Any]]
@@ -37,9 +37,8 @@ def write_measures(
     Raises:
         StoreError: the journal or what stands beside it is damaged.
     """
-    relevance, clusters, judgements = map(
-        read_side_rows, (folder.relevance, folder.clusters, folder.judgements)
-    )
+    relevance, clusters = map(read_side_rows, (folder.relevance, folder.clusters))
+    judgements = read_judgements(folder.judgements)
     every = list(item_answers(folder, plan, trial))
     evidence = [_evidence(each, relevance.get(each.item.key), clusters.get(each.item.key)) for each in every]
     sources = {Need.RELEVANCE: _source(relevance), Need.ENTAILMENT: _source(clusters)}
@@ -62,29 +61,17 @@ def write_measures(
         schemes = [
             each for each in WEIGHTINGS.values() if experiment.relevance or not each.needs & {Need.RELEVANCE}
         ]
-        write_json(
-            folder.weighting_study,
-            weighting_record(measure_items(evidence, schemes, sources), labels, experiment),
+        label = experiment.main_label
+        right = {
+            key: bool(cell.value)
+            for key, cell in zip(labels.item_keys, labels.column(label).cells, strict=True)
+            if cell.value is not None
+        }
+        found = weighting_record(
+            measure_items(evidence, schemes, sources), right, label=label, seed=experiment.statistics.seed
         )
+        write_json(folder.weighting_study, found.model_dump(mode="json"))
     return len(every)
-
-
-def weighting_record(
-    schemes: ItemTable, labels: ItemTable, experiment: UncertaintyExperiment
-) -> dict[str, Any]:
-    """Return what the ways to weigh tokens are worth by the main label, or why nothing can be said."""
-    label = experiment.main_label
-    right = {
-        key: bool(cell.value)
-        for key, cell in zip(labels.item_keys, labels.column(label).cells, strict=True)
-        if cell.value is not None
-    }
-    record: dict[str, Any] = {"schema_version": 1, "label": label, "n_schemes": len(schemes.names)}
-    try:
-        found = select(schemes, right, baseline=BASELINE, seed=experiment.statistics.seed)
-    except UndefinedMetricError as reason:
-        return record | {"selection": None, "undefined_because": str(reason)}
-    return record | {"selection": asdict(found), "undefined_because": None}
 
 
 def _evidence(
@@ -114,17 +101,11 @@ def _relevance(row: dict[str, Any] | None, name: str, greedy: CountedAnswer) -> 
     return tuple(row[name])
 
 
-def _scored(answers: ItemAnswers, judgement: dict[str, Any] | None) -> ScoredAnswer:
+def _scored(answers: ItemAnswers, judgement: Judgement | None) -> ScoredAnswer:
     return ScoredAnswer(
         item_key=answers.item.key,
         score=score_reply(answers.item, answers.greedy.text or "", _RULE, with_rouge=True),
-        judgement=None
-        if judgement is None
-        else Judgement(
-            yes_logprob=judgement["yes_logprob"],
-            no_logprob=judgement["no_logprob"],
-            judge=judgement["source"],
-        ),
+        judgement=judgement,
     )
 
 

@@ -46,9 +46,13 @@ class MeasuredItems:
             raise ValueError("the measure n_tokens and the numbers of tokens differ")
 
     def trial(
-        self, slug: str, model: ModelFacts, texts: Mapping[str, ItemText] | None = None
+        self,
+        slug: str,
+        model: ModelFacts,
+        texts: Mapping[str, ItemText] | None = None,
+        clusters: Mapping[str, str] | None = None,
     ) -> MeasuredTrial:
-        """Return what an analysis takes."""
+        """Return what an analysis takes; ``clusters`` are the passages of the items."""
         keys = self.measures.item_keys
         return MeasuredTrial(
             slug=slug,
@@ -58,6 +62,7 @@ class MeasuredItems:
             labels=self.labels,
             lengths={key: float(n) for key, n in zip(keys, self.n_tokens, strict=True) if n is not None},
             texts=texts or {},
+            clusters=clusters or {},
         )
 
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from overnight.errors import UndefinedMetricError
 from overnight.stats.auroc_resamples import paired_aurocs
-from overnight.stats.clustered import IntArray
 from overnight.stats.degeneracy import DEFAULT_LIMITS, Limits, degeneracy, require_sound
-from overnight.stats.delong import paired_variance, placements, two_sided
+from overnight.stats.delong import BY_CLUSTER, BY_ITEM, paired_variance, placements, two_sided
 from overnight.stats.multiplicity import adjust_all
 from overnight.stats.pairs import FloatArray
 from overnight.stats.pooling import normal_interval
@@ -65,16 +64,17 @@ def compare_measures(
         raise ValueError("an item has different labels in two measures; compare them by one label")
     on_shared = {name: found.sentence for name, items in same.items() if (found := degeneracy(items, limits))}
     placed = {
-        name: placements(items.uncertainty, items.is_wrong)
+        name: placements(items.uncertainty, items.is_wrong, items.clusters)
         for name, items in same.items()
         if name not in on_shared
     }
+    by_cluster = any(items.clusters is not None for items in same.values())
     differences = []
     for first, second in combinations(measures, 2):
         empty = AurocDifference(
             first=first,
             second=second,
-            method="DeLong, paired",
+            method=f"{BY_CLUSTER if by_cluster else BY_ITEM}, paired",
             n_items=len(shared),
             confidence=confidence,
         )
@@ -100,12 +100,12 @@ def compare_models(
     n_resamples: int = 2000,
     confidence: float = 0.95,
     limits: Limits = DEFAULT_LIMITS,
-    clusters: Mapping[str, int] | None = None,
 ) -> AurocDifference:
     """Compare one measure of two models over the items that both have.
 
     Each model is right on items of its own, so the labels differ and DeLong's test, which takes one label, does
-    not apply: items are resampled for both together, and the difference of AUROCs is read from each resample.
+    not apply: items, or whole clusters of them, are resampled for both together, and the difference of AUROCs is
+    read from each resample.
 
     Args:
         first: name and items.
@@ -114,14 +114,14 @@ def compare_models(
         n_resamples: number of resamples; the p-value is 2 x the smaller tail, with 1 added to tail and total.
         confidence: of the percentile interval.
         limits: below and above which a result is named and not computed.
-        clusters: of each key the cluster that is drawn as a whole; None draws items.
     """
     shared = set(first[1].keys) & set(second[1].keys)
     a, b = first[1].only(shared), second[1].only(shared)
     empty = AurocDifference(
         first=first[0],
         second=second[0],
-        method="paired bootstrap of the difference: labels differ",
+        method="paired bootstrap of the difference: labels differ"
+        + ("" if a.clusters is None else "; whole clusters drawn"),
         n_items=len(shared),
         confidence=confidence,
     )
@@ -130,8 +130,7 @@ def compare_models(
             require_sound(items, limits)
     except UndefinedMetricError as error:
         return replace(empty, undefined_because=str(error))
-    codes = None if clusters is None else np.array([clusters[key] for key in a.keys], dtype=np.int64)
-    resamples = _paired_resamples(a, b, n_resamples, rng, codes)
+    resamples = _paired_resamples(a, b, n_resamples, rng)
     auroc_a, auroc_b = (placements(items.uncertainty, items.is_wrong).auroc for items in (a, b))
     point = replace(empty, auroc_first=auroc_a, auroc_second=auroc_b, difference=auroc_b - auroc_a)
     interval = percentile_interval(resamples, confidence)
@@ -162,14 +161,16 @@ def compare_apart(
     empty = AurocDifference(
         first=name_a,
         second=name_b,
-        method="DeLong, independent items",
+        method=f"{BY_ITEM if a.clusters is None and b.clusters is None else BY_CLUSTER}, independent items",
         n_items=min(a.n_items, b.n_items),
         confidence=confidence,
     )
     try:
         for items in (a, b):
             require_sound(items, limits)
-        placed_a, placed_b = (placements(items.uncertainty, items.is_wrong) for items in (a, b))
+        placed_a, placed_b = (
+            placements(items.uncertainty, items.is_wrong, items.clusters) for items in (a, b)
+        )
         return _normal(empty, placed_a.auroc, placed_b.auroc, placed_a.variance + placed_b.variance)
     except UndefinedMetricError as error:
         return replace(empty, undefined_because=str(error))
@@ -199,8 +200,7 @@ def _paired_resamples(
     second: ScoredItems,
     n_resamples: int,
     rng: np.random.Generator,
-    clusters: IntArray | None,
 ) -> FloatArray:
-    areas = paired_aurocs([first, second], n_resamples=n_resamples, rng=rng, clusters=clusters)
+    areas = paired_aurocs([first, second], n_resamples=n_resamples, rng=rng)
     difference: FloatArray = areas[1] - areas[0]
     return difference

@@ -6,6 +6,7 @@ import numpy as np
 
 from overnight.errors import UndefinedMetricError
 from overnight.stats.clustered import IntArray, resampled_counts
+from overnight.stats.clusters import Codes
 from overnight.stats.pairs import FloatArray
 from overnight.stats.ranking import ranked_arm
 from overnight.stats.resampling import chunks
@@ -42,34 +43,38 @@ def paired_aurocs(
     *,
     n_resamples: int,
     rng: np.random.Generator,
-    clusters: IntArray | None = None,
 ) -> FloatArray:
     """Return ``[K, R]`` AUROCs of K rankings of the same N items, each with its own labels, resampled together.
 
     Labels differ between the rankings, so no class can keep its number; a resample that has one class only
-    is NaN.
+    is NaN. Where items come in clusters, whole clusters are drawn.
 
     Args:
-        both: with the same keys.
+        both: with the same keys, in the same clusters.
         n_resamples: number of resamples.
         rng: moved by the draws.
-        clusters: ``[N]`` whole clusters are drawn; None draws items.
 
     Raises:
         UndefinedMetricError: there are no items.
-        ValueError: the items differ.
+        ValueError: the items or their clusters differ.
     """
-    keys = both[0].keys
-    if any(items.keys != keys for items in both):
-        raise ValueError("rankings of different items cannot be resampled together")
+    keys, clusters = both[0].keys, both[0].clusters
+    if any(items.keys != keys or not _are_alike(items.clusters, clusters) for items in both):
+        raise ValueError("rankings of different items or clusters cannot be resampled together")
     everything = np.ones(len(keys), dtype=np.bool_)
     arms = [ranked_arm(-items.uncertainty, items.correctness, everything) for items in both]
-    of_each = np.arange(len(keys)) if clusters is None else clusters
+    of_each = np.arange(len(keys)) if clusters is None else clusters.astype(np.int64)
     parts = [
         np.stack([arm.auroc(counts) for arm in arms])
         for counts in resampled_counts(of_each, n_resamples, rng)
     ]
     return np.concatenate(parts, axis=1)
+
+
+def _are_alike(one: Codes | None, other: Codes | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def _draws(n_rows: int, n: int, rng: np.random.Generator) -> IntArray:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from overnight.errors import UndefinedMetricError
 from overnight.stats.scored_items import ScoredItems
 
@@ -94,4 +96,14 @@ def _too_few_items(items: ScoredItems, limits: Limits) -> Degenerate | None:
             kind=Degeneracy.FEW_OF_A_CLASS,
             sentence=f"{classes}; it takes at least {limits.fewest_of_a_class} of each",
         )
+    if items.clusters is not None:
+        for n, name, are_of_it in (
+            (items.n_wrong, "wrong", items.is_wrong),
+            (items.n_right, "right", ~items.is_wrong),
+        ):
+            if len(np.unique(items.clusters[are_of_it])) < _FEWEST:
+                return Degenerate(
+                    kind=Degeneracy.FEW_OF_A_CLASS,
+                    sentence=f"{classes}; the {n} {name} ones are all about one passage, and it takes two",
+                )
     return None

@@ -1,11 +1,12 @@
 """Does a measure of uncertainty tell wrong answers from right ones? Discrimination, which is not calibration."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from sklearn.metrics import average_precision_score
 
-from overnight.stats.auroc_resamples import stratified_aurocs
+from overnight.stats.auroc_resamples import paired_aurocs, stratified_aurocs
 from overnight.stats.bootstrap import Interval
 from overnight.stats.degeneracy import DEFAULT_LIMITS, Degeneracy, Limits, degeneracy
 from overnight.stats.delong import delong_interval, logit_interval, placements
@@ -20,10 +21,10 @@ class Ranking:
     """How well a measure ranks; areas are in [0, 1]."""
 
     auroc: float  # how often a wrong answer is less certain than a right one; .5 is chance
-    se: float  # DeLong's
+    se: float  # DeLong's; by cluster where items come in clusters, as its intervals say
     delong: Interval
     logit: Interval
-    bootstrap: Interval  # classes resampled apart
+    bootstrap: Interval  # classes resampled apart; or whole clusters, in which both classes are
     auprc: float  # average precision in finding wrong answers; chance gives the share of wrong ones
     aurc: float  # mean risk from the most certain answer down, ties over all orders; 0 is best
     aurc_optimal: float
@@ -38,6 +39,7 @@ class Discrimination:
     measure: str
     label: str
     n_items: int  # with a score and a label
+    n_clusters: int  # independent units among them: items, or clusters of items
     n_right: int
     n_wrong: int
     n_without_score: int
@@ -76,18 +78,17 @@ def discriminate(
     found = degeneracy(items, limits)
     ranking = None
     if found is None:
-        placed = placements(items.uncertainty, items.is_wrong)
+        placed = placements(items.uncertainty, items.is_wrong, items.clusters)
         auroc, variance = placed.auroc, placed.variance
-        resamples = stratified_aurocs(
-            items, n_resamples=n_resamples, rng=stream(seed, "bootstrap AUROC", measure, label)
-        )
         curve = risk_coverage(-items.uncertainty, items.correctness, n_items=items.n_items)
         ranking = Ranking(
             auroc=auroc,
             se=math.sqrt(variance),
-            delong=delong_interval(auroc, variance, confidence),
-            logit=logit_interval(auroc, variance, confidence),
-            bootstrap=percentile_interval(resamples, confidence),
+            delong=delong_interval(auroc, variance, confidence, placed.method),
+            logit=logit_interval(auroc, variance, confidence, placed.method),
+            bootstrap=_bootstrap(
+                items, n_resamples, confidence, stream(seed, "bootstrap AUROC", measure, label)
+            ),
             auprc=float(average_precision_score(items.is_wrong, items.uncertainty)),
             aurc=curve.aurc,
             aurc_optimal=curve.aurc_optimal,
@@ -98,6 +99,7 @@ def discriminate(
         measure=measure,
         label=label,
         n_items=items.n_items,
+        n_clusters=items.n_clusters,
         n_right=items.n_right,
         n_wrong=items.n_wrong,
         n_without_score=items.n_without_score,
@@ -108,3 +110,14 @@ def discriminate(
         degeneracy=found.kind if found else None,
         undefined_because=found.sentence if found else None,
     )
+
+
+def _bootstrap(items: ScoredItems, n_resamples: int, confidence: float, rng: np.random.Generator) -> Interval:
+    if items.clusters is None:
+        resamples = stratified_aurocs(items, n_resamples=n_resamples, rng=rng)
+        return percentile_interval(resamples, confidence)
+    (resamples,) = paired_aurocs([items], n_resamples=n_resamples, rng=rng)
+    found = percentile_interval(resamples, confidence)
+    why = "too many resamples have one class only" if found.low is None else None
+    method = f"{found.method} of {items.n_clusters} clusters"
+    return replace(found, method=method, undefined_because=why)

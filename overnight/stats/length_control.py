@@ -10,7 +10,7 @@ from overnight.errors import UndefinedMetricError
 from overnight.stats.bootstrap import Interval
 from overnight.stats.correlations import PartialCorrelation, partial_spearman
 from overnight.stats.degeneracy import DEFAULT_LIMITS, Limits, degeneracy
-from overnight.stats.delong import delong_interval, placements
+from overnight.stats.delong import BY_CLUSTER, BY_ITEM, delong_interval, placements
 from overnight.stats.pairs import FloatArray
 from overnight.stats.scored_items import ScoredItems
 
@@ -55,7 +55,9 @@ def control_for_length(
     """Judge a measure among answers of about one length.
 
     The AUROC within strata is sum of pairs x AUROC over sum of pairs, over the strata with enough of both
-    classes; strata are independent, so DeLong's variances add up with squared weights.
+    classes; strata are taken as independent, so DeLong's variances add up with squared weights. Items of one
+    cluster are kept together inside a stratum; two that lie in two strata are taken as independent there, and the
+    partial correlation takes every item so.
 
     Args:
         items: the measure.
@@ -93,7 +95,9 @@ def control_for_length(
         auroc_length=placements(of_each, items.is_wrong).auroc,
         auroc_within=auroc,
         within_se=se,
-        within=None if auroc is None or se is None else delong_interval(auroc, se**2, confidence),
+        within=None
+        if auroc is None or se is None
+        else delong_interval(auroc, se**2, confidence, BY_ITEM if items.clusters is None else BY_CLUSTER),
         within_undefined_because=why,
         strata=strata,
         partial=partial,
@@ -112,7 +116,7 @@ def _within(
         inside = stratum_of == stratum
         part = items.only(set(keys[inside].tolist()))
         found = degeneracy(part, limits)
-        placed = None if found else placements(part.uncertainty, part.is_wrong)
+        placed = None if found else placements(part.uncertainty, part.is_wrong, part.clusters)
         if placed is not None:
             n_pairs.append(part.n_right * part.n_wrong)
             areas.append(placed.auroc)

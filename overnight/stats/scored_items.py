@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from overnight.stats.clusters import Codes, cluster_codes
 from overnight.stats.pairs import FloatArray
 
 BoolArray = NDArray[np.bool_]
@@ -22,11 +23,17 @@ class ScoredItems:
     is_wrong: BoolArray  # [N]
     n_without_score: int  # items that have a label alone
     n_without_label: int
+    clusters: Codes | None = None  # [N] items that stand or fall together; None: each is one of its own
 
     @property
     def n_items(self) -> int:
         """Number of items with a score and a label."""
         return len(self.keys)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of independent units: items, or clusters of them."""
+        return self.n_items if self.clusters is None else len(np.unique(self.clusters))
 
     @property
     def n_wrong(self) -> int:
@@ -68,11 +75,21 @@ class ScoredItems:
             is_wrong=self.is_wrong[kept],
             n_without_score=0,
             n_without_label=0,
+            clusters=None if self.clusters is None else _shared(self.clusters[kept]),
         )
 
 
-def scored_items(uncertainty: Mapping[str, float | None], is_right: Mapping[str, bool | None]) -> ScoredItems:
+def scored_items(
+    uncertainty: Mapping[str, float | None],
+    is_right: Mapping[str, bool | None],
+    clusters: Mapping[str, str] | None = None,
+) -> ScoredItems:
     """Align scores and labels by item key; None, like an absent key, says that an item has none.
+
+    Args:
+        uncertainty: by item key.
+        is_right: by item key.
+        clusters: by item key, what an item shares with others; one without is a cluster of its own.
 
     Raises:
         ValueError: a score is not finite: a measure that has no value is None.
@@ -89,4 +106,11 @@ def scored_items(uncertainty: Mapping[str, float | None], is_right: Mapping[str,
         is_wrong=np.array([not is_right[key] for key in both], dtype=np.bool_),
         n_without_score=len(labelled) - len(both),
         n_without_label=len(keys) - len(labelled),
+        clusters=cluster_codes(both, clusters),
     )
+
+
+def _shared(codes: Codes) -> Codes | None:
+    """Return codes from 0 on, or None where no two items share one."""
+    names, numbers = np.unique(codes, return_inverse=True)
+    return None if len(names) == len(codes) else numbers.astype(np.intp)

@@ -213,6 +213,11 @@ class RunFolder:
         return self.path / "auroc_results.json"
 
     @property
+    def analysis(self) -> Path:
+        """The analysis of an uncertainty sweep as figures and reports take it."""
+        return self.path / "analysis.json"
+
+    @property
     def analysis_summary(self) -> Path:
         """What is said of an uncertainty sweep, for scripts."""
         return self.path / "analysis_summary.json"

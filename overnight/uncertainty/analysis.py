@@ -55,6 +55,7 @@ class MeasuredTrial:
         str, float
     ]  # content tokens of each greedy answer; an item without is in no length control
     texts: Mapping[str, ItemText] = field(default_factory=dict)  # only of items that are shown
+    clusters: Mapping[str, str] = field(default_factory=dict)  # the passages of items that have one
 
     def __post_init__(self) -> None:
         """Refuse labels of other items."""
@@ -122,6 +123,7 @@ class LabelResult:
     accuracy_low: float | None  # exact
     accuracy_high: float | None
     n_common: int  # items that all sound measures have
+    n_passages: int | None  # that they are about; None where no two of them share one
     measures: tuple[MeasureResult, ...]
     calibrations: tuple[Calibration, ...]
     differences: tuple[AurocDifference, ...]  # every two measures; adjusted over all of the run

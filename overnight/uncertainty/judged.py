@@ -26,6 +26,7 @@ class Judged:
     own: dict[str, ScoredItems]  # by measure, on the items that have it
     common: dict[str, ScoredItems]  # by measure, sound ones on the same items
     n_common: int
+    n_passages: int | None  # among the common items; None where no two share one
 
 
 def judged(trial: MeasuredTrial, label: str, limits: Limits) -> Judged:
@@ -33,16 +34,22 @@ def judged(trial: MeasuredTrial, label: str, limits: Limits) -> Judged:
     is_right = {
         key: None if value is None else bool(value) for key, value in by_item(trial.labels, label).items()
     }
-    own = {name: scored_items(by_item(trial.measures, name), is_right) for name in trial.measures.names}
+    own = {
+        name: scored_items(by_item(trial.measures, name), is_right, trial.clusters)
+        for name in trial.measures.names
+    }
     sound = {name for name, items in own.items() if degeneracy(items, limits) is None}
     shared = frozenset.intersection(*(frozenset(own[name].keys) for name in sound)) if sound else frozenset()
+    common = {name: items.only(shared) if name in sound else items for name, items in own.items()}
+    alike = next((common[name] for name in sound if common[name].clusters is not None), None)
     return Judged(
         trial=trial,
         label=label,
         is_right=is_right,
         own=own,
-        common={name: items.only(shared) if name in sound else items for name, items in own.items()},
+        common=common,
         n_common=len(shared),
+        n_passages=None if alike is None else alike.n_clusters,
     )
 
 

@@ -12,11 +12,21 @@ _YES, _NO = "yes", "no"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """How likely a judge was to say yes and to say no; None where it is not among the alternatives."""
+    """How likely a judge was to say yes and to say no; None where it is not among the alternatives.
+
+    Where the judge was asked and there is no reply to read, ``error`` says what came instead.
+    """
 
     yes_logprob: float | None  # nats
     no_logprob: float | None  # nats
     judge: str  # model and revision, as they stand in the results
+    error: str | None = None  # its kind and its message
+
+    @property
+    def mass(self) -> float:
+        """How much of the probability of the first token is on yes or no, in [0, 1]; the rest is on other words."""
+        logs = [log for log in (self.yes_logprob, self.no_logprob) if log is not None]
+        return min(1.0, math.fsum(map(math.exp, logs)))
 
     def says_yes(self) -> bool:
         """Return whether yes is the likelier of the two.
@@ -24,8 +34,10 @@ class Judgement:
         Of two, the one that is not among the likeliest tokens is less likely than the one that is.
 
         Raises:
-            UndefinedMetricError: neither is among the alternatives, or both are equally likely.
+            UndefinedMetricError: there is no reply, neither is among the alternatives, or both are equally likely.
         """
+        if self.error is not None:
+            raise UndefinedMetricError(f"the judge gave no verdict: {self.error}")
         yes = -math.inf if self.yes_logprob is None else self.yes_logprob
         no = -math.inf if self.no_logprob is None else self.no_logprob
         if yes == no == -math.inf:

@@ -76,10 +76,10 @@ def is_judged_right(answer: ScoredAnswer) -> bool:
     """Return whether the judge finds yes likelier than no.
 
     Raises:
-        UndefinedMetricError: there was no judge, or it said neither.
+        UndefinedMetricError: there was no judge, it said neither, or its reply never came.
     """
     if answer.judgement is None:
-        raise UndefinedMetricError("no judge was asked, or it gave no verdict")
+        raise UndefinedMetricError("no judge was asked")
     return answer.judgement.says_yes()
 
 

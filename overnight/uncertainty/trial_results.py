@@ -89,6 +89,7 @@ def _label_result(
         accuracy_low=bounds[0] if bounds else None,
         accuracy_high=bounds[1] if bounds else None,
         n_common=one.n_common,
+        n_passages=one.n_passages,
         measures=tuple(_measure_result(one, name, *lengths[name], settings) for name in one.common),
         calibrations=tuple(
             calibration(name, one.common[name], n_bins=settings.n_bins)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from overnight.engines.protocol import Completion, Step, Token
-from overnight.errors import BadResponse
+from overnight.errors import BadResponse, StoreError
 from overnight.records import FinishReason
-from overnight.runs.judging import judging_of, write_judgements
+from overnight.runs.judging import judging_of, read_judgements, write_judgements
 from overnight.runs.opening import load_plan, load_uncertainty_sweep
 from overnight.runs.side_rows import read_side_rows
 from overnight.runs.uncertainty_measuring import write_measures
@@ -80,7 +80,7 @@ def test_another_answer_is_judged_again_and_another_judge_asks_all(run) -> None:
     assert len(judging_of(files, plan, trial, "another").new) == 6
 
 
-def test_an_answer_without_a_verdict_has_no_label_and_is_asked_again(run) -> None:
+def test_an_answer_without_a_verdict_has_the_error_for_a_reason_and_is_asked_again(run) -> None:
     files, plan, trial, experiment = run
     first = plan.items_of(trial)[0]
     assert judge(run, Yes(silent_on=f"|{first.item_id}|")) == 5
@@ -89,10 +89,19 @@ def test_an_answer_without_a_verdict_has_no_label_and_is_asked_again(run) -> Non
     labels = read_measured_items(files.results).labels
     column = dict(zip(labels.item_keys, labels.column("judge").cells, strict=True))
     assert column[first.key].value is None
-    assert column[first.key].undefined_because == "no judge was asked, or it gave no verdict"
+    assert column[first.key].undefined_because == "the judge gave no verdict: BadResponse: half an answer"
     assert {cell.value for key, cell in column.items() if key != first.key} == {1.0}
     assert labels.column("judge").source == JUDGE
     assert [item.key for item, _ in judging_of(files, plan, trial, JUDGE).new] == [first.key]
+    assert judge(run, Yes()) == 6
+    assert {row["error"] for row in read_side_rows(files.judgements).values()} == {None}
+
+
+def test_a_row_that_lacks_what_a_judge_says_is_named_with_its_file(run) -> None:
+    files, *_ = run
+    files.judgements.write_text(json.dumps({"item_key": "facts|i000", "source": JUDGE}) + "\n")
+    with pytest.raises(StoreError, match=r"judgements.jsonl: a row without 'yes_logprob'"):
+        read_judgements(files.judgements)
 
 
 def test_an_item_without_a_gold_answer_is_not_shown_to_a_judge(run) -> None:

@@ -1,7 +1,11 @@
+import re
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from overnight.cli.planning import print_plan
 from overnight.errors import UsageError
 from overnight.planning.model_facts import model_facts
 from overnight.planning.plan import make_plan, plan_record
@@ -93,6 +97,50 @@ def test_a_plan_of_one_condition_promises_no_difference_between_two() -> None:
     record = plan_record(make_plan(spec(), ITEMS, SHOTS))
     assert "smallest_detectable_difference_em" not in record
     assert record["n_requests"] == 5
+
+
+def test_a_plan_says_how_wide_the_interval_of_an_auroc_is_going_to_be() -> None:
+    # 100 questions without a passage, and 60 about 20 passages.
+    items = [item("facts", f"f{n}") for n in range(100)]
+    items += [item("passages", f"p{n}", f"Passage {n % 20}.") for n in range(60)]
+    record = plan_record(make_plan(spec(), items, SHOTS))["expected_auroc"]
+    assert record["assumed"] == {
+        "auroc": 0.75,
+        "correlation_of_two": 0.5,
+        "confidence": 0.95,
+        "power": 0.8,
+    }
+    found = {(one["dataset"], one["share_right"]): one for one in record["by_dataset"]}
+    assert list(found) == [(name, share) for name in ("facts", "passages") for share in (0.1, 0.3, 0.5)]
+    even = found["facts", 0.5]
+    assert (even["n_right"], even["n_wrong"], even["n_passages"]) == (50, 50, None)
+    # Hanley & McNeil by hand: (.1875 + 49 x .0375 + 49 (9 / 14 - .5625)) / 2,500 = .002385; z is 1.959964.
+    assert even["half_width"] == pytest.approx(1.959964 * 0.002385**0.5, rel=1e-5)
+    assert even["smallest_difference"] == pytest.approx(2.801585 * 0.002385**0.5, rel=1e-5)
+    assert found["facts", 0.1]["half_width"] > found["facts", 0.3]["half_width"] > even["half_width"]
+    assert found["passages", 0.1]["n_passages"] == 20
+
+
+def test_a_plan_of_too_few_items_says_why_an_auroc_will_have_no_interval() -> None:
+    record = plan_record(make_plan(spec(), ITEMS, SHOTS))["expected_auroc"]
+    [facts, *_] = record["by_dataset"]
+    assert (facts["half_width"], facts["smallest_difference"]) == (None, None)
+    assert facts["undefined_because"] == "0 right and 3 wrong answers: a standard error takes two of each"
+
+
+def test_the_terminal_names_the_items_the_shares_and_what_was_assumed() -> None:
+    items = [item("facts", f"f{n}") for n in range(100)]
+    items += [item("passages", f"p{n}", f"Passage {n % 20}.") for n in range(60)]
+    out = Console(file=StringIO(), width=400)
+    print_plan(out, make_plan(spec(), items, SHOTS))
+    said = out.file.getvalue()
+    assert re.search(
+        r"AUROC of facts, 100 items: 95% interval of \u00b1 0\.\d{3} with 10% right, 0\.\d{3} with 30% right, "
+        r"0\.096 with 50% right; smallest difference of two measures that they can show: 0\.\d{3}, 0\.\d{3}, 0\.137",
+        said,
+    )
+    assert "AUROC of passages, 60 items about 20 passages, which tell less than as many alone: " in said
+    assert "(at an AUROC of 0.75, by Hanley & McNeil; differences at 80% power and 5%" in said
 
 
 def test_shots_that_a_prompt_has_no_room_for_are_left_out_whole_and_the_last_one_first() -> None:

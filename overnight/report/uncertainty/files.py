@@ -6,6 +6,7 @@ from overnight.planning.plan import Plan
 from overnight.report.uncertainty.auroc_results import write_auroc_results
 from overnight.report.uncertainty.figures import write_figures
 from overnight.report.uncertainty.summary import write_summary
+from overnight.runs.analysis_file import inputs_digest, write_analysis_file
 from overnight.runs.opening import load_plan, load_uncertainty_sweep
 from overnight.runs.uncertainty_analysing import analysis_of, measured_slugs
 from overnight.runs.uncertainty_table import TrialTable, write_run_table
@@ -24,7 +25,10 @@ def write_files_again(folder: RunFolder) -> bool:
     plan = load_plan(folder, spec)
     slugs = measured_slugs(folder, plan)
     if slugs:
-        write_run_files(folder, plan, analysis_of(folder, spec, plan, slugs))
+        inputs = inputs_digest(folder, plan, slugs)
+        analysis = analysis_of(folder, spec, plan, slugs)
+        write_run_files(folder, plan, analysis)
+        write_analysis_file(folder, analysis, inputs)
     return bool(slugs)
 
 

@@ -53,9 +53,27 @@ def grid(analysis: Analysis, trials: Sequence[TrialResult]) -> Section:
                     "AUROC. Length alone takes a longer answer for less certain: what it reaches is no "
                     "knowledge of the "
                     "model. Every measure of a trial is judged on the items that all its sound measures have.",
+                    *_about_passages(analysis, trials),
                 ),
             ),
         ),
+    )
+
+
+def _about_passages(analysis: Analysis, trials: Sequence[TrialResult]) -> tuple[str, ...]:
+    """Return which intervals know that items share passages, and which do not; nothing where none do."""
+    found = {
+        f"{w.count(label.n_common)} items about {w.counted(label.n_passages, 'passage')} ({trial.dataset})": None
+        for trial in trials
+        if (label := trial.label(analysis.label)) and label.n_passages is not None
+    }
+    if not found:
+        return ()
+    return (
+        f"By passage: {', '.join(found)}. Answers about one passage are no independent ones: DeLong's errors and "
+        "tests are over whole passages (Obuchowski 1997), and every resample draws whole passages. By item, as if "
+        "no two shared one: the intervals of shares of right answers, correlations, and the partial correlation "
+        "with length.",
     )
 
 
@@ -123,13 +141,17 @@ def _measures_of(report: UncertaintyReport, analysis: Analysis, trial: TrialResu
         *(f"AUROC, {label_title(name)}" for name in others),
     )
     found = label.measures if label else ()
+    passages = label.n_passages if label else None
+    about = "" if passages is None else f", about {w.counted(passages, 'passage')}"
     wrong = f"{w.count(label.n_wrong)} of {w.count(label.n_labelled)} answers are wrong" if label else ""
     return Sheet(
         title=report.label(trial.slug),
         head=head,
         rows=tuple(_measure_row(one, [trial.result(one.measure, name) for name in others]) for one in found),
         n_text=1,
-        notes=(f"{wrong}; {w.count(label.n_common)} items have every sound measure.",) if label else (),
+        notes=(f"{wrong}; {w.count(label.n_common)} items have every sound measure{about}.",)
+        if label
+        else (),
     )
 
 

@@ -1,10 +1,10 @@
 """From the files of an uncertainty sweep to one value that every report of it is written from."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from overnight.errors import OvernightError
 from overnight.planning.plan import Plan
@@ -15,17 +15,22 @@ from overnight.report.token_view import TokenExample, TokenView, token_view
 from overnight.report.uncertainty.figures import FIGURES, write_figures
 from overnight.report.uncertainty.naming import label_title
 from overnight.report.uncertainty.results import Picture, UncertaintyReport
+from overnight.runs.analysis_file import inputs_digest, read_analysis_file
 from overnight.runs.answers import greedy_answers
+from overnight.runs.judging import read_judgements
 from overnight.runs.opening import load_plan, load_uncertainty_sweep
 from overnight.runs.side_rows import read_side_rows
 from overnight.runs.uncertainty_analysing import analysis_of, measured_slugs
-from overnight.runs.uncertainty_columns import ColumnsRecord, read_columns
+from overnight.runs.uncertainty_columns import read_columns
 from overnight.runs.uncertainty_table import COLUMNS, read_measured_items
+from overnight.runs.weighting_study import read_weighting
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
-from overnight.store.run_folder import RunFolder
+from overnight.store.run_folder import RunFolder, TrialFolder
 from overnight.uncertainty.analysis import Analysis
 from overnight.uncertainty.answer import GeneratedAnswer, count_tokens
+from overnight.uncertainty.judge_tally import judge_tally
 
+_Read = TypeVar("_Read")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 # What the page shows of them; the others are words that stand on it as words.
 TITLES: Final = {
@@ -46,8 +51,8 @@ TITLES: Final = {
 def read_uncertainty(folder: RunFolder) -> UncertaintyReport:
     """Return what the files of an uncertainty sweep say; what cannot be read is named with the reason.
 
-    The analysis is made again from the tables of the trials. Figures are taken as they lie there, and drawn where there
-    are none.
+    The analysis is the one that lies there if it was made of the same tables, and else made again. Figures are taken
+    as they lie there, and drawn where there are none.
 
     Raises:
         StoreError: the run has no manifest that can be read.
@@ -60,13 +65,27 @@ def read_uncertainty(folder: RunFolder) -> UncertaintyReport:
         return _without(run, str(error).replace(f"{folder.path}/", ""))
     analysis, why = _analysis(folder, spec, plan)
     notes: list[str] = []
-    columns: dict[str, ColumnsRecord] = {}
-    for trial in plan.trials:
-        path = folder.trial(trial.slug).results / COLUMNS
-        try:
-            columns |= {trial.slug: read_columns(path)} if path.is_file() else {}
-        except OvernightError as error:
-            notes.append(str(error).replace(f"{folder.path}/", ""))
+
+    def by_trial(
+        path_of: Callable[[TrialFolder], Path], read: Callable[[Path], _Read | None]
+    ) -> dict[str, _Read]:
+        """Return what one file of each trial says, of those that have it; what cannot be read becomes a note."""
+        found: dict[str, _Read] = {}
+        for trial in plan.trials:
+            path = path_of(folder.trial(trial.slug))
+            try:
+                value = read(path) if path.is_file() else None
+            except OvernightError as error:
+                notes.append(str(error).replace(f"{folder.path}/", ""))
+                continue
+            found |= {} if value is None else {trial.slug: value}
+        return found
+
+    columns = by_trial(lambda trial: trial.results / COLUMNS, read_columns)
+    judges = by_trial(
+        lambda trial: trial.judgements, lambda path: judge_tally(read_judgements(path).values())
+    )
+    weightings = by_trial(lambda trial: trial.weighting_study, read_weighting)
     trials = [trial for trial in plan.trials if isinstance(trial, UncertaintyTrial)]
     labels = {trial.slug: trial.label for trial in run.trials}
     tokens = None
@@ -83,6 +102,8 @@ def read_uncertainty(folder: RunFolder) -> UncertaintyReport:
         analysis=analysis,
         no_analysis_because=why,
         columns=columns,
+        judges=judges,
+        weightings=weightings,
         fewer_shots={
             trial.slug: sum(trial.shots_of(item) < len(trial.shots) for item in plan.items_of(trial))
             for trial in trials
@@ -99,6 +120,8 @@ def _without(run: RunReport, why: str) -> UncertaintyReport:
         analysis=None,
         no_analysis_because=why,
         columns={},
+        judges={},
+        weightings={},
         fewer_shots={},
         pictures=(),
         tokens=None,
@@ -112,7 +135,8 @@ def _analysis(
     if not slugs:
         return None, "no trial was measured yet"
     try:
-        return analysis_of(folder, spec, plan, slugs), None
+        known = read_analysis_file(folder, inputs_digest(folder, plan, slugs))
+        return known or analysis_of(folder, spec, plan, slugs), None
     except OvernightError as error:
         return None, str(error).replace(f"{folder.path}/", "")
 

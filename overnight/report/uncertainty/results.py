@@ -9,8 +9,10 @@ from overnight.report.results import RunReport, TrialReport
 from overnight.report.sheets.sheet import Sheet
 from overnight.report.token_view import TokenView
 from overnight.runs.uncertainty_columns import ColumnsRecord
+from overnight.runs.weighting_study import WeightingRecord
 from overnight.spec.uncertainty_sweep import UncertaintyExperiment
 from overnight.uncertainty.analysis import Analysis, TrialResult
+from overnight.uncertainty.judge_tally import JudgeTally
 
 LONGEST_OPEN: Final = 40  # rows of a table that stands open on the page
 
@@ -55,6 +57,8 @@ class UncertaintyReport:
     analysis: Analysis | None
     no_analysis_because: str | None
     columns: Mapping[str, ColumnsRecord]  # by trial; of those that were measured
+    judges: Mapping[str, JudgeTally]  # by trial; of those whose answers a judge was shown
+    weightings: Mapping[str, WeightingRecord]  # by trial; of those with a study
     fewer_shots: Mapping[str, int]  # by trial: items whose prompt had no room for all shots
     pictures: tuple[Picture, ...]
     tokens: TokenView | None

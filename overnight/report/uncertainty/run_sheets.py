@@ -78,6 +78,7 @@ def where(run: RunReport) -> list[list[str]]:
         ["a row a trial: the columns that people know first", "auroc_results.csv"],
         ["every result of every label in full", "auroc_results.json"],
         ["the whole analysis in one file", "analysis_summary.json"],
+        ["what figures and reports are made of, with the digest of the tables behind it", "analysis.json"],
         ["a row an item, a column a measure or a label", "uncertainty.csv"],
         ["a row a trial: how it ended, and its main result", "summary.csv"],
         ["figures", "figures/"],

@@ -7,7 +7,9 @@ from overnight.report.uncertainty import (
     contrast_sheets,
     control_sheets,
     grid_sheets,
+    judge_sheets,
     run_sheets,
+    weighting_sheets,
 )
 from overnight.report.uncertainty.findings import findings
 from overnight.report.uncertainty.results import Section, UncertaintyReport
@@ -40,8 +42,10 @@ def results_of_run(report: UncertaintyReport) -> list[Section]:
             contrast_sheets.between_models(analysis),
             contrast_sheets.cell_tests(analysis),
             grid_sheets.measures(report, analysis, trials),
+            weighting_sheets.weighting(report, trials),
             control_sheets.length(report, analysis, trials),
             control_sheets.labels(report, trials),
+            judge_sheets.judge(report, trials),
             control_sheets.calibration(report, analysis, trials),
             control_sheets.correlations(report, analysis, trials),
             answer_sheets.errors(report, analysis, trials),
@@ -63,8 +67,10 @@ def results_of_trial(report: UncertaintyReport, trial: TrialResult) -> list[Sect
             grid_sheets.degenerate(report, analysis, trials),
             grid_sheets.measures(report, analysis, trials),
             contrast_sheets.between_measures(report, analysis, trials),
+            weighting_sheets.weighting(report, trials),
             control_sheets.length(report, analysis, trials),
             control_sheets.labels(report, trials),
+            judge_sheets.judge(report, trials),
             control_sheets.calibration(report, analysis, trials),
             control_sheets.correlations(report, analysis, trials),
             answer_sheets.errors(report, analysis, trials),

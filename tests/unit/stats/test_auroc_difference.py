@@ -111,16 +111,37 @@ def test_whole_clusters_are_drawn_where_they_are_named() -> None:
     # Every item four times: as items, the error would be halved; as clusters it is that of the 100.
     rng = np.random.default_rng(0)
     wrong, scores, others = rng.random(100) < 0.5, rng.normal(size=100), rng.normal(size=100)
-    fourfold = [items_of(np.tile(s + wrong, 4), np.tile(wrong, 4)) for s in (scores, others)]
+    alike = np.tile(np.arange(100), 4)
+    fourfold = [items_of(np.tile(s + wrong, 4), np.tile(wrong, 4), clusters=alike) for s in (scores, others)]
     single = [items_of(s + wrong, wrong) for s in (scores, others)]
-    clusters = {key: n % 100 for n, key in enumerate(fourfold[0].keys)}
-    se = {
-        name: compare_models(
-            ("a", pair[0]), ("b", pair[1]), rng=stream(0, "x"), n_resamples=800, clusters=given
-        ).se
-        for name, pair, given in (("clusters", fourfold, clusters), ("single", single, None))
+    found = {
+        name: compare_models(("a", pair[0]), ("b", pair[1]), rng=stream(0, "x"), n_resamples=800)
+        for name, pair in (("clusters", fourfold), ("single", single))
     }
-    assert se["clusters"] == pytest.approx(se["single"], rel=0.12)
+    assert found["clusters"].se == pytest.approx(found["single"].se, rel=0.12)
+    assert found["clusters"].method.endswith("; whole clusters drawn")
+    assert found["single"].method.endswith("labels differ")
+
+
+def test_measures_are_compared_over_whole_clusters() -> None:
+    # Every item four times adds nothing to know: the test is that of the items alone.
+    rng = np.random.default_rng(3)
+    wrong = rng.random(60) < 0.5
+    scores = {name: rng.normal(size=60) + wrong for name in ("a", "b")}
+    (single,) = compare_measures({name: items_of(s, wrong) for name, s in scores.items()})
+    (fourfold,) = compare_measures(
+        {
+            name: items_of(np.tile(s, 4), np.tile(wrong, 4), clusters=np.tile(np.arange(60), 4))
+            for name, s in scores.items()
+        }
+    )
+    assert (fourfold.difference, fourfold.se, fourfold.p_value) == pytest.approx(
+        (single.difference, single.se, single.p_value)
+    )
+    assert (single.method, fourfold.method) == (
+        "DeLong, paired",
+        "DeLong, by cluster (Obuchowski), paired",
+    )
 
 
 def test_other_items_make_independent_aurocs() -> None:

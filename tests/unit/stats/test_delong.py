@@ -109,3 +109,90 @@ def test_what_has_no_pairs_or_no_numbers_is_refused() -> None:
         placements(np.array([0.0, np.inf]), np.array([True, False]))
     with pytest.raises(UndefinedMetricError, match="two of each"):
         _ = placements(np.array([0.0, 1.0, 2.0]), np.array([True, False, False])).variance
+
+
+CLUSTERED = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4), st.booleans(), st.integers(0, 5)),
+    min_size=4,
+    max_size=25,
+).filter(
+    lambda rows: all(
+        len({cluster for *_, wrong, cluster in rows if wrong is kind}) > 1 for kind in (True, False)
+    )
+)
+
+
+def obuchowski(first, second, wrong, clusters):
+    """Return the covariance of two areas as the paper writes it down, cluster by cluster over all pairs."""
+    names, m, n = sorted(set(clusters)), wrong.sum(), (~wrong).sum()
+    psi = [kernel(score, wrong) for score in (first, second)]
+    of_wrong, of_right = clusters[wrong], clusters[~wrong]
+    x, y = (
+        [
+            [sum(values[at] - one.mean() for at in np.flatnonzero(codes == name)) for name in names]
+            for one in psi
+            for values in [one.mean(axis=axis)]
+        ]
+        for axis, codes in ((1, of_wrong), (0, of_right))
+    )
+    i10, i01, i = len(set(of_wrong)), len(set(of_right)), len(names)
+    s10 = i10 / ((i10 - 1) * m) * np.dot(x[0], x[1])
+    s01 = i01 / ((i01 - 1) * n) * np.dot(y[0], y[1])
+    s11, s11_turned = (i / (i - 1) * np.dot(a, b) for a, b in ((x[0], y[1]), (x[1], y[0])))
+    return s10 / m + s01 / n + s11 / (m * n) + s11_turned / (m * n)
+
+
+@given(CLUSTERED)
+def test_variances_over_clusters_are_those_of_obuchowski(rows) -> None:
+    first, second, wrong, clusters = (np.array(column) for column in zip(*rows, strict=True))
+    a, b = (placements(score.astype(float), wrong, clusters) for score in (first, second))
+    one, other, both = (
+        obuchowski(*pair, wrong, clusters) for pair in ((first, first), (second, second), (first, second))
+    )
+    assert a.variance == pytest.approx(max(0.0, one), abs=1e-12)
+    assert b.variance == pytest.approx(max(0.0, other), abs=1e-12)
+    assert paired_variance(a, b) == pytest.approx(max(0.0, one + other - 2 * both), abs=1e-12)
+
+
+@given(TWO_RANKINGS)
+def test_clusters_of_one_answer_each_change_nothing(rows) -> None:
+    first, second, wrong = columns(rows)
+    alone = np.arange(len(wrong))[::-1]
+    pairs = [[placements(s, wrong, *codes) for s in (first, second)] for codes in ((), (alone,))]
+    for apart, by_cluster in zip(*pairs, strict=True):
+        assert by_cluster.variance == pytest.approx(apart.variance, abs=1e-12)
+    assert paired_variance(*pairs[1]) == pytest.approx(paired_variance(*pairs[0]), abs=1e-12)
+
+
+@given(TWO_RANKINGS, st.integers(2, 4))
+def test_copies_of_an_answer_add_nothing_to_know(rows, n_copies) -> None:
+    # Each answer k times, the copies one cluster: sums over clusters and counts grow by k, and the variance stays.
+    scores, _, wrong = columns(rows)
+    codes = np.tile(np.arange(len(wrong)), n_copies)
+    copied = placements(np.tile(scores, n_copies), np.tile(wrong, n_copies), codes)
+    assert copied.variance == pytest.approx(placements(scores, wrong).variance, abs=1e-12)
+
+
+def test_the_error_over_clusters_is_the_scatter_of_areas_and_the_one_over_items_is_not() -> None:
+    # Passages whose five answers are all right or all wrong, with a common score beside one of their own.
+    rng = np.random.default_rng(5)
+    areas, by_cluster, by_item = [], [], []
+    for _ in range(400):
+        codes = np.repeat(np.arange(40), 5)
+        wrong = np.repeat(rng.permutation(np.arange(40) % 2 == 0), 5)
+        scores = wrong + rng.normal(size=40)[codes] + 0.5 * rng.normal(size=200)
+        placed = placements(scores, wrong, codes)
+        areas.append(placed.auroc)
+        by_cluster.append(placed.variance)
+        by_item.append(placements(scores, wrong).variance)
+    scatter = np.var(areas, ddof=1)
+    assert np.mean(by_cluster) == pytest.approx(scatter, rel=0.15)
+    assert np.mean(by_item) < 0.4 * scatter
+
+
+def test_one_passage_with_all_wrong_answers_has_no_error() -> None:
+    placed = placements(
+        np.array([1.0, 3, 3.5, 4, 0]), np.array([0, 1, 0, 1, 0], bool), np.array([0, 1, 2, 1, 3])
+    )
+    with pytest.raises(UndefinedMetricError, match="wrong answers are in 1 and the right ones in 3 clusters"):
+        _ = placed.variance

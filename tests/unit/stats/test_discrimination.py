@@ -106,3 +106,40 @@ def test_tie_averaged_area_is_the_mean_over_random_tie_breaks() -> None:
         areas.append(np.mean(np.cumsum(1 - right[order]) / np.arange(1, 61)))
     curve = risk_coverage(-scores.astype(float), right, n_items=60)
     assert curve.aurc == pytest.approx(np.mean(areas), abs=4 * np.std(areas) / 4000**0.5)
+
+
+def test_items_about_one_passage_are_resampled_together() -> None:
+    # Every item four times: by passage the intervals are those of the single items, by item half as wide.
+    single = noisy(80, seed=4)
+    scores, wrong = np.tile(single.uncertainty, 4), np.tile(single.is_wrong, 4)
+    passages = np.tile(np.arange(80), 4)
+    alone, together, apart = (
+        discriminate(items, **{**NAMES, "n_resamples": 1000})
+        for items in (single, items_of(scores, wrong, clusters=passages), items_of(scores, wrong))
+    )
+    assert (together.n_items, together.n_clusters, apart.n_clusters) == (320, 80, 320)
+    width = {
+        name: found.ranking.bootstrap.high - found.ranking.bootstrap.low
+        for name, found in (("alone", alone), ("together", together), ("apart", apart))
+    }
+    assert width["together"] == pytest.approx(width["alone"], rel=0.15)
+    assert width["apart"] == pytest.approx(width["alone"] / 2, rel=0.15)
+    assert together.ranking.delong.low == pytest.approx(alone.ranking.delong.low)
+    assert together.ranking.delong.method == "DeLong, by cluster (Obuchowski)"
+    assert together.ranking.bootstrap.method == "percentile bootstrap of 80 clusters"
+
+
+def test_passages_of_one_item_each_change_nothing() -> None:
+    items = noisy(60, seed=6)
+    named = items_of(items.uncertainty, items.is_wrong, clusters=range(60))
+    assert named.clusters is None
+    assert discriminate(named, **NAMES) == discriminate(items, **NAMES)
+
+
+def test_a_class_that_is_all_about_one_passage_is_named() -> None:
+    items = items_of(range(20), [True] * 6 + [False] * 14, clusters=[0] * 6 + list(range(1, 15)))
+    found = discriminate(items, **NAMES)
+    assert found.degeneracy == Degeneracy.FEW_OF_A_CLASS
+    assert found.undefined_because == (
+        "14 right and 6 wrong answers; the 6 wrong ones are all about one passage, and it takes two"
+    )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -223,6 +225,32 @@ def test_the_order_of_rows_moves_no_number() -> None:
     assert straight.contrasts == other.contrasts
     assert straight.means == other.means
     assert [one.labels for one in straight.trials] == [one.labels for one in other.trials]
+
+
+def test_items_of_one_passage_are_judged_together_in_everything_that_has_an_interval() -> None:
+    # Two models on the same 80 items about 20 passages.
+    def run(size: int | None) -> list[MeasuredTrial]:
+        trials = [made_up(model(name), "d", seed=n, signal=1.5) for n, name in enumerate("ab")]
+        if size is None:
+            return trials
+        return [
+            replace(one, clusters={key: f"p{int(key[-3:]) // size}" for key in one.measures.item_keys})
+            for one in trials
+        ]
+
+    plain, alone, shared = (analyse(run_of, FAST) for run_of in (run(None), run(1), run(4)))
+    assert plain.trials[0].labels == alone.trials[0].labels
+    label = shared.trials[0].label("f1")
+    assert (label.n_common, label.n_passages) == (80, 20)
+    assert plain.trials[0].label("f1").n_passages is None
+    found = label.measure("g_nll").discrimination
+    assert found.n_clusters == 20
+    assert found.ranking.auroc == plain.trials[0].result("g_nll", "f1").auroc
+    assert found.ranking.delong.method.startswith("DeLong, by cluster")
+    assert {test.method for test in label.differences} == {"DeLong, by cluster (Obuchowski), paired"}
+    assert shared.models[0].difference.method.endswith("; whole clusters drawn")
+    assert [one.mean for one in shared.means] == [one.mean for one in plain.means]
+    assert [one.low for one in shared.means] != [one.low for one in plain.means]
 
 
 def test_what_is_shown_is_what_the_run_has() -> None:

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -7,9 +8,20 @@ import pytest
 
 from overnight.report.reading import read_run
 from overnight.report.writing import write_reports
+from overnight.runs.opening import load_plan
+from overnight.runs.side_rows import write_side_rows
+from overnight.runs.uncertainty_measuring import write_measures
 from overnight.store.run_folder import RunFolder
 from tests.unit.report.test_writing import HOSTILE, Page
-from tests.unit.report.uncertainty.sweep_folder import DATASETS, MODELS, grid, made_up, spec_of, write_sweep
+from tests.unit.report.uncertainty.sweep_folder import (
+    DATASETS,
+    MODELS,
+    grid,
+    made_up,
+    model,
+    spec_of,
+    write_sweep,
+)
 
 FEW = {"measures": ["g_nll", "average_nll", "rw_g_nll", "n_tokens"], "labels": ["em", "f1"]}
 # One pixel, as the format's definition has it; only its head is read.
@@ -308,3 +320,110 @@ def test_prompts_that_had_no_room_for_all_shots_are_counted(tmp_path) -> None:
     write_reports(folder)
     [[_, counted]] = rows_of(folder.aggregate_report.read_text(), "prompts without room for all shots")
     assert counted == "small-a on passages: 2 items"
+
+
+def test_passages_that_items_share_are_named_with_what_is_over_passages_and_what_is_not(tmp_path) -> None:
+    # Five questions a passage, which is what the items say and nothing that a table could lose.
+    def change(item):
+        return replace(item, context=f"Passage {int(item.item_id[1:]) // 5}.") if item.context else item
+
+    spec = spec_of(MODELS[:1], statistics={"resamples": 50}, **FEW)
+    replies = {("small-a", name): made_up(3, signal=1.0, accuracy=0.5) for name in DATASETS}
+    folder = write_sweep(tmp_path / "run_r1", spec, replies, n_items=40, change=change)
+    write_reports(folder)
+    markdown = folder.aggregate_report.read_text()
+    assert "By passage: 40 items about 8 passages (passages). Answers about one passage are no" in markdown
+    assert "40 items have every sound measure, about 8 passages." in markdown
+    assert "By passage: 40 items about 8 passages (passages)." in Page(folder.html_report.read_text()).text
+    facts, passages = json.loads((folder.path / "auroc_results.json").read_text())
+    for trial, n_clusters in ((facts, 40), (passages, 8)):
+        [main] = [one for one in trial["labels"][1]["measures"] if one["measure"] == "g_nll"]
+        assert main["discrimination"]["n_clusters"] == n_clusters
+    alone = next(trial for trial in folder.path.glob("small-a-facts-*") if trial.is_dir())
+    assert "By passage" not in (alone / "reports" / "report.md").read_text()
+
+
+def test_the_judge_stands_beside_the_other_labels_and_says_why_it_gave_no_verdict(tmp_path) -> None:
+    # 40 answers: 15 yes and right, 5 yes and wrong, 10 no and right, 9 no and wrong, 1 without a reply.
+    spec = spec_of(
+        MODELS[:1], statistics={"resamples": 50}, measures=["g_nll"], labels=["f1", "judge"], judge=model("j")
+    )
+    right = [True] * 15 + [False] * 5 + [True] * 10 + [False] * 10
+    yes = [True] * 20 + [False] * 20
+
+    def reply(item):
+        name = f"Town {int(item.item_id[1:])}" if right[int(item.item_id[1:])] else "nowhere at all"
+        return name, [(name, -0.1 - 0.01 * int(item.item_id[1:]))]
+
+    def judged(item):
+        n = int(item.item_id[1:])
+        logs = {"yes_logprob": math.log(0.6), "no_logprob": math.log(0.2)}
+        if not yes[n]:
+            logs = {"yes_logprob": math.log(0.2), "no_logprob": math.log(0.4)}
+        if n == 39:
+            logs = {"yes_logprob": None, "no_logprob": None, "error": "ContextOverflow: 3,000 tokens"}
+        return {"item_key": item.key, "source": "j@1", "answer": "", **logs}
+
+    folder = write_sweep(tmp_path / "run_r1", spec, {("small-a", "facts"): reply}, n_items=40)
+    plan = load_plan(folder, spec)
+    trial = plan.trials[0]
+    files = folder.trial(trial.slug)
+    write_side_rows(files.judgements, map(judged, plan.items_of(trial)))
+    write_measures(files, plan, trial, spec.experiment)
+    write_reports(folder)
+    markdown, page = folder.aggregate_report.read_text(), Page(folder.html_report.read_text()).text
+    section = markdown.split("## The judge\n")[1].split("\n## ")[0]
+    [row] = rows_of(section, "small-a on facts", "j@1")
+    assert row[2:] == ["40", "20", "19", "1", f"{(20 * 0.8 + 19 * 0.6) / 39:.3f}", "0.600"]
+    # 39 items have both; agreement 24 / 39; by chance (25 x 20 + 14 x 19) / 39^2.
+    agree, chance = 24 / 39, (25 * 20 + 14 * 19) / 39**2
+    [row] = rows_of(section, "small-a on facts", "F1\u00a0\u2265\u00a00.5")
+    assert row[2:] == [
+        "39",
+        "15",
+        "5",
+        "10",
+        "9",
+        f"{100 * agree:.1f}",
+        f"{(agree - chance) / (1 - chance):.3f}",
+    ]
+    why = "the judge gave no verdict: ContextOverflow: 3,000 tokens"
+    assert rows_of(section, "small-a on facts", why) == [["small-a on facts", why, "1"]]
+    assert why in page
+    assert "Mass: how much of the probability" in page
+    trial_report = files.report.read_text()
+    assert "## The judge" in trial_report
+
+
+def test_a_run_without_a_judge_or_a_study_says_nothing_of_them(folder) -> None:
+    markdown = folder.aggregate_report.read_text()
+    assert "## The judge" not in markdown
+    assert "## Weights of tokens" not in markdown
+
+
+def test_the_study_of_weights_shows_its_choice_where_it_was_not_chosen(tmp_path) -> None:
+    folder = grid(tmp_path / "run_r1", 40, 1, statistics={"resamples": 50}, weighting_study=True, **FEW)
+    write_reports(folder)
+    markdown, page = folder.aggregate_report.read_text(), Page(folder.html_report.read_text()).text
+    section = markdown.split("## Weights of tokens\n")[1].split("\n## ")[0]
+    for path in folder.path.glob("*/results/weighting_study.json"):
+        record = json.loads(path.read_text())
+        found = record["selection"]
+        name = "small-a on facts" if "-facts-" in str(path) else "small-a on passages"
+        [row] = rows_of(section, name)
+        if found is None:
+            assert row[1:3] == [f"n/a ({record['undefined_because']})", "43"]
+            continue
+        held_out, seen = found["chosen_auroc"], found["chosen_auroc_seen"]
+        assert row[1:5] == [row[1], "43", str(found["n_judged_on"]), f"{held_out:.3f}"]
+        assert row[1] in {"average NLL (uniform weights)", found["chosen"].replace("_", " ")}
+        assert row[7:9] == [str(found["n_chosen_on"]), f"{seen:.3f}"]
+    assert "the best of many is too good where it was chosen" in page
+
+
+def test_a_damaged_study_is_a_note_and_no_traceback(tmp_path) -> None:
+    folder = grid(tmp_path / "run_r1", 20, 1, statistics={"resamples": 50}, weighting_study=True, **FEW)
+    first = next(iter(sorted(folder.path.glob("*/results/weighting_study.json"))))
+    first.write_text("{")
+    write_reports(folder)
+    assert "weighting_study.json" in folder.aggregate_report.read_text().split("## Findings")[0]
