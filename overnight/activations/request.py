@@ -77,6 +77,10 @@ class ActivationRequest:
             raise UsageError(
                 "positions and the points that are averaged over them come together, or not at all"
             )
+        for name in ("projected", "pooled", "raw", "internals"):
+            again = [point.label for point, times in Counter(getattr(self, name)).items() if times > 1]
+            if again:
+                raise UsageError(f"{name}: {again[0]} is named twice")
         if self.raw_dtype not in get_args(RawDtype):
             raise UsageError(f"raw_dtype: {self.raw_dtype!r}; wanted one of {', '.join(get_args(RawDtype))}")
 
@@ -84,6 +88,10 @@ class ActivationRequest:
     def points(self) -> tuple[Point, ...]:
         """All points that are looked at, in the order in which a model comes to them, each once."""
         return tuple(sorted({*self.projected, *self.pooled, *self.raw, *self.internals}))
+
+    def path_of(self, sequence_id: str) -> Path:
+        """Return the file of a sequence."""
+        return self.out / f"{sequence_id}.safetensors"
 
     def to_json(self) -> dict[str, Any]:
         """Return what is posted."""

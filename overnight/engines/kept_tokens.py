@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from overnight.engines.protocol import Completion, Token
@@ -12,7 +13,7 @@ def kept_tokens(completion: Completion) -> list[dict[str, Any]] | None:
     if completion.steps is None:
         return None
     tokens = with_parts_of_characters([step.taken for step in completion.steps])
-    return [token_row(token.piece, token.logprob, ends=token.ends) for token in tokens]
+    return [token_row(token.piece, token.logprob, ends=token.ends, token_id=token.id) for token in tokens]
 
 
 def with_parts_of_characters(tokens: Sequence[Token]) -> list[Token]:
@@ -31,20 +32,21 @@ def with_parts_of_characters(tokens: Sequence[Token]) -> list[Token]:
         n_silent = len(silent)
         if silent and len(token.piece[:1].decode("utf-8", "ignore")) == 0 and len(token.piece) > n_silent:
             silent = [
-                Token(piece=token.piece[place : place + 1], logprob=each.logprob)
-                for place, each in enumerate(silent)
+                replace(each, piece=token.piece[place : place + 1]) for place, each in enumerate(silent)
             ]
-            token = Token(piece=token.piece[n_silent:], logprob=token.logprob, ends=token.ends)  # noqa: PLW2901
+            token = replace(token, piece=token.piece[n_silent:])  # noqa: PLW2901
         found += [*silent, token]
         silent = []
     return found + silent
 
 
-def token_row(piece: bytes, logprob: float | None, *, ends: bool) -> dict[str, Any]:
+def token_row(
+    piece: bytes, logprob: float | None, *, ends: bool, token_id: int | None = None
+) -> dict[str, Any]:
     """Return a token as a row of a journal holds it.
 
     Its piece is ``text``, or ``hex`` where its bytes are not UTF-8 alone: one emoji may be several tokens. A
-    log-probability that is not finite is null, with the reason beside it.
+    log-probability that is not finite is null, with the reason beside it. Its ``id`` is there where it is known.
     """
     row: dict[str, Any]
     try:
@@ -57,4 +59,4 @@ def token_row(piece: bytes, logprob: float | None, *, ends: bool) -> dict[str, A
         row |= {"logprob": None, "undefined_because": f"the engine gave {logprob}"}
     else:
         row |= {"logprob": logprob}
-    return row | ({"ends": True} if ends else {})
+    return row | ({"ends": True} if ends else {}) | ({} if token_id is None else {"id": token_id})

@@ -15,6 +15,7 @@ class Token:
     piece: bytes  # what it adds to the text; nothing where it ends the answer
     logprob: float  # nats, by the model before any sampling setting
     ends: bool = False  # it ends the answer
+    id: int | None = None  # in the vocabulary of the model, where the engine says it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

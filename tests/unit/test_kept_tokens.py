@@ -42,6 +42,22 @@ def test_a_log_probability_that_is_no_number_is_missing_with_its_reason() -> Non
         assert kept["undefined_because"] == f"the engine gave {value}"
 
 
+def test_a_token_has_its_id_where_the_engine_says_it() -> None:
+    # The states of an answer are computed of its ids: another tokenisation of the same text would have others.
+    kept = kept_tokens(
+        completion(
+            Token(piece=b"", logprob=-0.5, id=7),
+            Token(piece="é".encode(), logprob=-0.5, id=0),
+            Token(piece=b"", logprob=-0.5, id=2, ends=True),
+        )
+    )
+    assert kept == [
+        {"hex": "c3", "logprob": -0.5, "id": 7},  # half of a character
+        {"hex": "a9", "logprob": -0.5, "id": 0},
+        {"text": "", "logprob": -0.5, "ends": True, "id": 2},
+    ]
+
+
 def test_an_engine_that_shows_no_tokens_keeps_none() -> None:
     plain = completion()
     assert kept_tokens(plain) == []

@@ -29,7 +29,7 @@ def shown_steps(
     decode: Callable[[Sequence[int]], str],
     eos_ids: frozenset[int],
 ) -> list[dict[str, Any]]:
-    """Return steps as ``logprobs.content`` of the OpenAI API has them, and whether a token ends the answer.
+    """Return steps as ``logprobs.content`` of the OpenAI API has them, with ids, and whether a token ends the answer.
 
     A token's text is what it adds to the answer; of a character that takes several tokens, the last one adds it.
 
@@ -52,7 +52,7 @@ def shown_steps(
             ends = token in eos_ids
             text = decode([*before, token])
             adds = "" if ends or not _is_whole(text) else text.removeprefix(written)
-            return {"token": adds, "logprob": logprob, "ends": ends}
+            return {"token": adds, "logprob": logprob, "ends": ends, "id": token}
 
         others = [shown(*each) for each in zip(found.ids, found.logprobs, strict=True)]
         steps.append({**shown(token, logprob), "top_logprobs": others})

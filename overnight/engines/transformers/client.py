@@ -1,12 +1,16 @@
 """Asking a transformers host: one request in, one completion out; the host makes batches of what waits."""
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from overnight.activations.answer import ActivationAnswer
+from overnight.activations.request import ActivationRequest
 from overnight.engines.alternatives import read_steps
 from overnight.engines.loopback import LoopbackClient, require_text
-from overnight.engines.protocol import Completion
-from overnight.errors import BadResponse, ContextOverflow, OutOfMemory
+from overnight.engines.protocol import Completion, Step
+from overnight.errors import BadResponse, ContextOverflow, OutOfMemory, StoreError, UsageError
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
 
@@ -53,9 +57,25 @@ class TransformersEngine(LoopbackClient):
                 sent=sent | {"samplers": SAMPLERS, "template": body["template"]},
                 prefill_s=body["prefill_s"],
                 decode_s=body["decode_s"],
-                steps=read_steps(body["steps"]) if request.wants_steps else None,
+                steps=_read_steps(body["steps"]) if request.wants_steps else None,
                 counted_tokens=counted if request.alternatives else None,
             )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadResponse(f"the transformers host answered without {error}: {str(body)[:200]}") from None
+
+    async def activations(self, request: ActivationRequest) -> ActivationAnswer:
+        """Return what became of some sequences, whose activations the host writes into a file each.
+
+        All of them are one request, which is to be answered within the timeout; its batches are made by the host.
+
+        Raises:
+            UsageError: the model has no such point, or the directions are none for it.
+            StoreError: a file cannot be written.
+            EngineError: see ``ask``.
+        """
+        body = await self.post("/activations", request.to_json())
+        try:
+            return ActivationAnswer.from_json(body)
         except (KeyError, TypeError, ValueError) as error:
             raise BadResponse(f"the transformers host answered without {error}: {str(body)[:200]}") from None
 
@@ -63,8 +83,9 @@ class TransformersEngine(LoopbackClient):
         """Raise what the host's names of errors mean."""
         if kind == "ContextOverflow":
             raise ContextOverflow(f"{message}; raise execution.engine.context_tokens or shorten the prompt")
-        if kind == "OutOfMemory":
-            raise OutOfMemory(message)
+        for mine in (OutOfMemory, UsageError, StoreError):
+            if kind == mine.__name__:
+                raise mine(message)
 
     async def health(self) -> dict[str, Any]:
         """Return what the host holds, how it works, and how often it had to halve a batch."""
@@ -74,3 +95,11 @@ class TransformersEngine(LoopbackClient):
         """Return the tokens of a prompt."""
         counted = await self.post("/count", {"messages": list(request.messages)})
         return int(counted["prompt_tokens"])
+
+
+def _read_steps(shown: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+    """Return the steps of an answer, with the ids of the tokens that were taken."""
+    return tuple(
+        replace(step, taken=replace(step.taken, id=int(each["id"])))
+        for step, each in zip(read_steps(shown), shown, strict=True)
+    )

@@ -6,6 +6,7 @@ the settings as JSON; one line on standard output says that it serves; the end o
     POST /complete  messages, temperature, top_p, top_k, max_new_tokens, seed, stop, logprobs, alternatives, steps
                     -> the answer
     POST /count     messages -> tokens of the prompt
+    POST /activations   sequences, and what of them is wanted -> a file of each, and what became of it
     GET  /health    what is held, how, and what was computed
 """
 
@@ -32,7 +33,8 @@ class HeldModel:
     def __init__(self, settings: dict[str, Any]) -> None:
         import torch  # noqa: PLC0415 - only where a model is held
 
-        from overnight.engines.transformers.decoding import Decoder  # noqa: PLC0415 - the same
+        from overnight.engines.transformers.activations import Activations  # noqa: PLC0415 - the same
+        from overnight.engines.transformers.decoding import Decoder  # noqa: PLC0415
         from overnight.engines.transformers.loading import load  # noqa: PLC0415
         from overnight.engines.transformers.memory import (  # noqa: PLC0415
             batch_budget,
@@ -83,6 +85,9 @@ class HeldModel:
         )
         rows = 1 if settings["batch_invariant"] else settings["slots"]
         self.scheduler = Scheduler(decoder, loaded.device, budget, rows)
+        self._activations = Activations(
+            loaded, self._renderer, self.scheduler, self._context_tokens, decoder.forget, reading
+        )
 
     def start(self) -> None:
         """Begin to make batches of what waits."""
@@ -90,7 +95,12 @@ class HeldModel:
 
     def handlers(self) -> dict[str, Handler]:
         """Return what answers."""
-        return {"POST /complete": self.complete, "POST /count": self.count, HEALTH: self.health}
+        return {
+            "POST /complete": self.complete,
+            "POST /count": self.count,
+            "POST /activations": self._activations.answer,
+            HEALTH: self.health,
+        }
 
     async def health(self, _: dict[str, Any], __: Caller) -> dict[str, Any]:
         """Return what is held and what was computed."""

@@ -5,7 +5,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from overnight.engines.transformers.batching import Size, choose_batch, halves, padded_tokens
 from overnight.engines.transformers.decoding import Answer, Decoder, Job
 from overnight.engines.transformers.memory import is_out_of_memory, release
-from overnight.errors import BadResponse, OutOfMemory
+from overnight.errors import BadResponse, OutOfMemory, OvernightError
 
 _LOG = logging.getLogger(__name__)
 _LULL_S = 0.005  # requests that are sent together arrive closer to each other than this
@@ -34,6 +35,15 @@ class Waiting:
         return Size(len(self.job.prompt), self.job.max_new_tokens)
 
 
+@dataclass(slots=True)
+class Errand:
+    """Something else that is done with the model, between two batches."""
+
+    do: Callable[[Callable[[], bool]], Any]  # is given what says whether anybody still waits for it
+    result: "Future[Any]" = field(default_factory=Future)
+    is_wanted: bool = True  # whoever asked is still there
+
+
 class Scheduler:
     """Computes what is submitted.
 
@@ -48,8 +58,9 @@ class Scheduler:
         self._decoder = decoder
         self._device = device
         self._budget = budget
-        self._most_rows = most_rows
+        self.most_rows = most_rows
         self._waiting: list[Waiting] = []
+        self._errands: deque[Errand] = deque()
         self._arrived = threading.Condition()
         self._n_batches = self._n_rows = self._n_halvings = self._largest = 0
 
@@ -60,6 +71,22 @@ class Scheduler:
             self._waiting.append(waiting)
             self._arrived.notify()
         return waiting
+
+    def send(self, do: Callable[[Callable[[], bool]], Any]) -> Errand:
+        """Have something else done with the model, never beside a batch; what it returns arrives in ``result``.
+
+        So does an `OvernightError` that it raises. Requests and errands take turns.
+        """
+        errand = Errand(do)
+        with self._arrived:
+            self._errands.append(errand)
+            self._arrived.notify()
+        return errand
+
+    @property
+    def budget(self) -> int:
+        """Most tokens of a batch, as far as is known by now."""
+        return self._budget
 
     def counts(self) -> dict[str, int]:
         """Return what was computed so far, and how often a batch did not fit."""
@@ -80,10 +107,25 @@ class Scheduler:
         try:
             while True:
                 self.compute(self._next_batch())
+                self._run_errand()
         except Exception:  # noqa: BLE001 - it is logged, and nothing goes on after it
             _LOG.exception("the batch could not be computed")
             logging.shutdown()
             os._exit(1)
+
+    def _run_errand(self) -> None:
+        with self._arrived:
+            errand = self._errands.popleft() if self._errands else None
+        if errand is None or not errand.is_wanted:
+            return
+        try:
+            errand.result.set_result(errand.do(lambda: errand.is_wanted))
+        except OvernightError as error:
+            errand.result.set_exception(error)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            errand.result.set_exception(OutOfMemory(_first_line(error)))
 
     def compute(self, batch: Sequence[Waiting]) -> None:
         """Answer a batch; one that does not fit is halved until it does, or until a single row does not."""
@@ -123,16 +165,18 @@ class Scheduler:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            return str(error).strip().partition("\n")[0] or type(error).__name__
+            return _first_line(error)
         return None
 
     def _next_batch(self) -> list[Waiting]:
         with self._arrived:
-            self._arrived.wait_for(lambda: self._waiting)
+            self._arrived.wait_for(lambda: self._waiting or self._errands)
+            if not self._waiting:
+                return []
             self._wait_for_a_lull()
             self._waiting = [waiting for waiting in self._waiting if waiting.is_wanted]
             sizes = [waiting.size for waiting in self._waiting]
-            chosen = choose_batch(sizes, self._budget, self._most_rows)
+            chosen = choose_batch(sizes, self._budget, self.most_rows)
             batch = [self._waiting[place] for place in chosen]
             taken = set(chosen)
             self._waiting = [w for place, w in enumerate(self._waiting) if place not in taken]
@@ -154,6 +198,10 @@ def _deliver(waiting: Waiting, answer: Answer) -> None:
                 "the model's logits are not numbers; a dtype of more range (bfloat16, float32) may help"
             )
         )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _unfit(waiting: Waiting, reason: str) -> OutOfMemory:

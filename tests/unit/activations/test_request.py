@@ -85,6 +85,7 @@ def test_a_sequence_is_a_chat_or_a_text() -> None:
         ({"projected": (Point(0, Component.Q),)}, "directions and the points"),
         ({"positions": Positions.parse("mean")}, "positions and the points"),
         ({"pooled": (Point(0, Component.Q),)}, "positions and the points"),
+        ({"raw": (Point(0, Component.Q),) * 2}, "raw: 0.q is named twice"),
         ({"raw_dtype": "int8"}, "wanted one of float32, bfloat16, float16"),
     ],
 )
