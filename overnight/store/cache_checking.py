@@ -8,11 +8,12 @@ from overnight.engines.hf_folders import folder_digest
 from overnight.engines.sentence_folders import files_with_modules
 from overnight.errors import StoreError, UsageError
 from overnight.ids import digest, file_digest
-from overnight.store.cache_listing import DIGESTS, MODELS, SEGMENTED, CacheEntry
+from overnight.store.cache_listing import DIGESTS, MODELS, SEGMENTED, STATES, CacheEntry
 from overnight.store.content_store import ENTRY_FILE, read_entry
 from overnight.store.files import read_json
 from overnight.store.manifest import broken_seals
 from overnight.store.segments import audit, is_being_written
+from overnight.vectors.state_checking import state_problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Problem:
 
 def verify(entry: CacheEntry) -> list[Problem]:
     """Read an entry in full and return what is wrong with it."""
-    check = {MODELS: _weights_problems, DIGESTS: _digest_problems} | dict.fromkeys(
+    check = {MODELS: _weights_problems, DIGESTS: _digest_problems, STATES: state_problems} | dict.fromkeys(
         SEGMENTED, _segment_problems
     )
     try:

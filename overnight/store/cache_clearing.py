@@ -1,7 +1,7 @@
 """Taking caches away, but for what another process is using.
 
 In use is an entry of the content store that is being built, weights that are being downloaded or that a process of
-this user has mapped, and a segment of answers whose writer is alive.
+this user has mapped, and a segment of answers or a folder of states whose writer is alive.
 """
 
 import os
@@ -14,8 +14,9 @@ import psutil
 from filelock import FileLock, Timeout
 
 from overnight.errors import UsageError
-from overnight.store.cache_listing import DIGESTS, LOCK, MODELS, SEGMENTED, CacheEntry, weights_of
+from overnight.store.cache_listing import DIGESTS, LOCK, MODELS, SEGMENTED, STATES, CacheEntry, weights_of
 from overnight.store.segments import is_being_written
+from overnight.vectors import state_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +57,9 @@ def clear(entries: Iterable[CacheEntry]) -> list[Cleared]:
 def _remove(entry: CacheEntry) -> bool:
     """Take one entry away; False where somebody uses it."""
     path = entry.path
-    if entry.kind in SEGMENTED:
-        if is_being_written(path):
-            return False
-        path.unlink(missing_ok=True)
-        return True
-    if entry.kind == DIGESTS:
+    if _WRITERS_OF.get(entry.kind, _nobody)(path):
+        return False
+    if entry.kind in SEGMENTED or entry.kind == DIGESTS:
         path.unlink(missing_ok=True)
         return True
     lock = path / LOCK if entry.kind == MODELS else path.parent / f".{path.name}.lock"
@@ -83,6 +81,14 @@ def _remove(entry: CacheEntry) -> bool:
     except Timeout:
         return False
     return True
+
+
+def _nobody(_path: Path) -> bool:
+    return False
+
+
+# Whether somebody may still be writing an entry, of kinds that are written to a piece at a time.
+_WRITERS_OF = dict.fromkeys(SEGMENTED, is_being_written) | {STATES: state_index.is_being_written}
 
 
 def _are_mapped(files: list[Path]) -> bool:

@@ -12,8 +12,12 @@ from overnight.store.segments import audit, segments
 
 MODELS = "models"
 DIGESTS = "digests"  # of files that users keep, by their size and time of change
+STATES = "states"  # of models, by what they depend on
+VECTORS = "vectors"  # directions of traits
 SEGMENTED = frozenset({REQUESTS, PAIRS})  # kinds that are kept line by line
-_KINDS = frozenset({"items", MODELS, DIGESTS}) | SEGMENTED  # those that may be named before there is any
+_KINDS = (
+    frozenset({"items", MODELS, DIGESTS, STATES, VECTORS}) | SEGMENTED
+)  # those that may be named before there is any
 _KEY_DIGITS = 64
 LOCK = ".lock"
 

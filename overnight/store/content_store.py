@@ -48,10 +48,19 @@ class ContentStore:
     root: Path
     kind: str
 
-    def get_or_build(self, identity: dict[str, Any], build: Callable[[Path], None]) -> Entry:
+    def find(self, identity: dict[str, Any]) -> Entry | None:
+        """Return the entry of an identity; None where there is none, or where its files are missing or changed."""
+        key = digest(identity)
+        path = self.root / self.kind / key[:2] / key
+        return Entry(path, key, was_cached=True) if _is_whole(path) else None
+
+    def get_or_build(
+        self, identity: dict[str, Any], build: Callable[[Path], None], *, is_anew: bool = False
+    ) -> Entry:
         """Return the entry of an identity; call ``build`` with an empty folder where there is none yet.
 
-        An entry whose files are missing or changed is thrown away and built again.
+        An entry whose files are missing or changed is thrown away and built again; with ``is_anew`` any entry is, once
+        the new one has been built.
 
         Raises:
             UsageError: the store's folder cannot be made, or not be written to where there is no entry yet.
@@ -66,15 +75,17 @@ class ContentStore:
                 f"{path.parent}: cannot be made ({error.strerror}); name another cache folder in OVERNIGHT_CACHE_DIR"
             ) from None
         if not os.access(path.parent, os.W_OK):  # somebody else's cache: nothing can be locked, or changed
-            if _is_whole(path):
+            if _is_whole(path) and not is_anew:
                 return Entry(path, key, was_cached=True)
             raise UsageError(
                 f"{path.parent}: cannot be written to; name another cache folder in OVERNIGHT_CACHE_DIR"
             )
         with FileLock(path.parent / f".{key}.lock"):
-            if _is_whole(path):
+            is_whole = _is_whole(path)
+            if is_whole and not is_anew:
                 return Entry(path, key, was_cached=True)
-            shutil.rmtree(path, ignore_errors=True)
+            if not is_whole:
+                shutil.rmtree(path, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=path.parent))
             try:
                 build(scratch)
@@ -83,6 +94,7 @@ class ContentStore:
                     scratch / ENTRY_FILE,
                     {"identity": identity, "files": {n: a.model_dump() for n, a in files.items()}},
                 )
+                shutil.rmtree(path, ignore_errors=True)
                 scratch.rename(path)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import secrets
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from overnight.ids import canonical_json
+from overnight.store.writers import NAME, is_at_work, writer_name
 
 SUFFIX = ".answers"
 KEY_DIGITS = 32
@@ -28,10 +28,9 @@ _KEY = slice(_CHECK_DIGITS + 1, _CHECK_DIGITS + 1 + KEY_DIGITS)
 _PAYLOAD = _KEY.stop + 1
 _BUFFER_BYTES = 1 << 20
 _HEADER_KEY = "0" * KEY_DIGITS  # what the lines that follow were answered with, for people
-_STARTED = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+_STARTED = datetime.now(UTC)
 _TOKEN = secrets.token_hex(4)
-_HOST = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:40] or "host"
-_NAME = re.compile(rf"\d{{8}}T\d{{6}}-(?P<host>[^-]+)-(?P<pid>\d+)-[0-9a-f]{{8}}{re.escape(SUFFIX)}")
+_NAME = re.compile(NAME + re.escape(SUFFIX))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -171,26 +170,16 @@ def audit(path: Path) -> Audit:
 
 
 def is_being_written(path: Path, *, patience_s: float = 3600) -> bool:
-    """True where the writer of a segment may still be at work.
-
-    On this machine that is a question of its process; of another machine's writer it is only known when it wrote
-    last, and ``patience_s`` after that it is taken to be gone.
-    """
-    import psutil  # noqa: PLC0415 - only where caches are cleared
-
+    """True where the writer of a segment may still be at work, as `is_at_work` has it."""
     name = _NAME.fullmatch(path.name)
-    if name is None:
-        return False
-    if name["host"] == _HOST:
-        return psutil.pid_exists(int(name["pid"]))
-    return datetime.now(UTC).timestamp() - path.stat().st_mtime < patience_s
+    return name is not None and is_at_work(path, name, patience_s=patience_s)
 
 
 class SegmentWriter:
     """This process's own segment in a folder; it is made when the first line comes."""
 
     def __init__(self, folder: Path, header: dict[str, Any]) -> None:
-        self._path = folder / f"{_STARTED}-{_HOST}-{os.getpid()}-{_TOKEN}{SUFFIX}"
+        self._path = folder / f"{writer_name(_STARTED, _TOKEN)}{SUFFIX}"
         self._header = header
         self._handle: int | None = None
 
