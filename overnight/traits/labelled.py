@@ -24,7 +24,7 @@ class Labelled:
         """Return the rows of two sides, ``[n, d]`` and ``[m, d]``.
 
         Raises:
-            ValueError: the shapes do not agree, or a state is not finite.
+            ValueError: the shapes do not agree, or a state is no float or not finite.
         """
         if positive.ndim != _TABLE or negative.ndim != _TABLE or positive.shape[1] != negative.shape[1]:
             raise ValueError(
@@ -32,6 +32,9 @@ class Labelled:
             )
         if is_paired and len(positive) != len(negative):
             raise ValueError(f"{len(positive)} positive and {len(negative)} negative states are no pairs")
+        for side in (positive, negative):
+            if not np.issubdtype(side.dtype, np.floating):  # the bits of bfloat16 would pass for numbers
+                raise ValueError(f"states of {side.dtype}; want floats (`widen` makes them of kept bits)")
         states = np.concatenate([positive, negative]).astype(np.float64)
         if not np.isfinite(states).all():
             raise ValueError("a state is not finite; leave its text out")

@@ -138,13 +138,18 @@ class StateStore:
             shard = Shard(
                 path=path, sha256=sha256, n_bytes=n_bytes, written_ns=time.time_ns(), ids=tuple(shorts)
             )
-            append_line(self.folder / f"{name}{SUFFIX}", shard)
+            index = self.folder / f"{name}{SUFFIX}"
+            append_line(index, shard)
         except OSError as error:
             raise UsageError(
                 f"{self.folder}: cannot be written to ({error.strerror}); free some space, or name another cache "
                 "folder in OVERNIGHT_CACHE_DIR"
             ) from None
-        self.refresh()
+        # Known without reading the index again, which would make many appends quadratic; of others' rows `refresh`
+        # knows by the sizes of their files.
+        self._seen[index] = index.stat().st_size
+        self._shards += (shard,)
+        self._places.update({each: (shard, row) for row, each in enumerate(shorts)})
 
     def read(self, ids: Sequence[str], points: Sequence[str] | None = None) -> NDArray[Any]:
         """Return rows as they are kept (bfloat16: its bits), ``[n, P, d]``, in the order that is asked for.

@@ -1,5 +1,7 @@
 """Dynamics of projections and cosines of directions, by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from overnight.traits.dynamics import (
     velocity,
     windowed_commitment,
 )
-from overnight.traits.superposition import superposition
+from overnight.traits.superposition import superposition, write_superposition
 
 
 def one(*values: float) -> np.ndarray:
@@ -114,3 +116,12 @@ def test_a_zero_direction_has_no_cosines() -> None:
     assert found[0, 0] == 1
     assert np.isnan(found[1]).all()
     assert np.isnan(found[:, 1]).all()
+
+
+def test_cosines_are_a_table_with_names(tmp_path: Path) -> None:
+    write_superposition(
+        tmp_path / "superposition.csv", ["calm", "a, b", "none"], np.array([[1.0, 0], [3, 4], [0, 0]])
+    )
+    assert (tmp_path / "superposition.csv").read_text() == (
+        'trait,calm,"a, b",none\ncalm,1.000000,0.600000,\n"a, b",0.600000,1.000000,\nnone,,,\n'
+    )

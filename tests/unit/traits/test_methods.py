@@ -165,6 +165,8 @@ def test_an_empty_side_is_undefined_and_a_wrong_shape_is_an_error() -> None:
         direction(Method.MEAN_DIFFERENCE, positive, negative[1:], is_paired=True)
     with pytest.raises(ValueError, match=r"\[n, d\]"):
         direction(Method.MEAN_DIFFERENCE, positive, negative[:, 1:], is_paired=True)
+    with pytest.raises(ValueError, match="uint16; want floats"):
+        Labelled.of(positive.astype(np.uint16), negative, is_paired=True)
     with pytest.raises(ValueError, match="not finite"):
         Labelled.of(positive, np.full_like(negative, np.nan), is_paired=True)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -228,14 +229,26 @@ def _write(root: Path, first: int) -> None:
 
 def test_writers_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
     # Half of what each of them writes the next one writes as well.
+    with ThreadPoolExecutor(3) as writers:
+        list(writers.map(lambda first: _write(tmp_path, first), (0, 3, 6)))
+    _require_all(tmp_path)
+
+
+@pytest.mark.slow
+def test_processes_that_write_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
     start = multiprocessing.get_context("spawn")
-    writers = [start.Process(target=_write, args=(tmp_path, 3 * number)) for number in range(2)]
+    writers = [start.Process(target=_write, args=(tmp_path, first)) for first in (0, 3, 6)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(60)
         assert writer.exitcode == 0
-    store = StateStore(key(), tmp_path)
-    everything = [*range(9), *range(100, 109)]
+    _require_all(tmp_path)
+
+
+def _require_all(root: Path) -> None:
+    store = StateStore(key(), root)
+    everything = [*range(12), *range(100, 112)]
     assert store.missing(ids(*everything)) == []
     assert np.array_equal(store.read(ids(*everything)), states(*everything))
+    assert store.broken == ()
