@@ -9,9 +9,6 @@ from rich.table import Table
 
 from overnight.cli.console import console
 from overnight.errors import OvernightError, StoreError
-from overnight.report.reading import UNCERTAINTY
-from overnight.report.writing import write_reports
-from overnight.runs.ending import seal_reports
 from overnight.spec.config_root import ConfigRoot
 from overnight.store.files import read_json
 from overnight.store.journal import is_done, read_rows
@@ -64,6 +61,11 @@ def stop_run(experiments: Path, run: str) -> None:
 
 def rebuild_report(experiments: Path, run: str) -> None:
     """Write the reports of a run again."""
+    # What reports are made with takes seconds to load, and listing, showing and stopping runs have no use for it.
+    from overnight.report.reading import UNCERTAINTY  # noqa: PLC0415
+    from overnight.report.writing import write_reports  # noqa: PLC0415
+    from overnight.runs.ending import seal_reports  # noqa: PLC0415
+
     folder = find_run(experiments, run)
     with run_lock(folder):
         if read_manifest(folder).kind == UNCERTAINTY:

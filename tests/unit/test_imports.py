@@ -16,7 +16,9 @@ except SystemExit as leaving:
 
 
 @pytest.mark.parametrize(
-    "code", ["import overnight", "import overnight.cli", HELP], ids=["overnight", "cli", "help"]
+    "code",
+    ["import overnight", "import overnight.cli", "import overnight.cli.views", HELP],
+    ids=["overnight", "cli", "list, show and stop", "help"],
 )
 def test_nothing_heavy_is_imported(code: str) -> None:
     report = "import json, sys; sys.stderr.write(json.dumps(list(sys.modules)))"
