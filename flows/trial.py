@@ -14,8 +14,10 @@ from overnight.runs.trials import begin_trial, end_trial, is_finished
 from overnight.spec.model import EngineKind
 from overnight.spec.steps import Step, StepRange
 from overnight.store.manifest import TrialState
+from tasks.captures import extract_vectors, write_projections
 from tasks.ladder import n_rungs_below
-from tasks.trials import TrialWork, audit, build, generate_draws, parse, score, sum_costs
+from tasks.trial_work import TrialWork
+from tasks.trials import audit, build, generate_draws, parse, score, sum_costs
 
 
 # No retries and no persisted result: a trial goes on from its journal, draw by draw.
@@ -54,7 +56,7 @@ def trial(
     if is_cut and (left := what_was_left(work.plan, work.trial, work.tabled, counts)):
         cut_trial(work.folder, slug, counts, work.tabled, left)
         return Completed(name="Cut", message=left, data=slug)
-    problem = settle_trial(work.folder, slug, counts, steps)
+    problem = settle_trial(work.folder, slug, counts, steps, captures=work.trial.captures)
     return Failed(message=problem) if problem else Completed(data=slug)
 
 
@@ -63,6 +65,8 @@ def _ask(work: TrialWork, steps: StepRange, *, skip_build: bool) -> None:
         build(work)
     if steps.asks:
         # A retry is a step down: there are as many as there are rungs.
+        if work.trial.captures:
+            extract_vectors.with_options(retries=n_rungs_below(work.folder, work.planned_block))(work)
         generate_draws.with_options(retries=n_rungs_below(work.folder, work.planned_block))(work)
 
 
@@ -82,7 +86,7 @@ def _make_tables(work: TrialWork, steps: StepRange) -> None:
     if steps.has(Step.PARSE):
         parse(work)
     if steps.has(Step.SCORE):
-        score(work)
+        write_projections(work) if work.trial.captures else score(work)
     if steps.has(Step.COSTS):
         sum_costs(work)
 

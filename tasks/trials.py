@@ -15,16 +15,18 @@ from overnight.engines.host import HostSettings
 from overnight.engines.protocol import Engine
 from overnight.invariance.record import AuditRecord
 from overnight.planning.plan import ModelBlock, Plan
+from overnight.planning.trait_trials import TraitTrial
 from overnight.planning.trial import Trial
 from overnight.runs.auditing import Audit
 from overnight.runs.building import build_requests
 from overnight.runs.calculating import calculating, generating
 from overnight.runs.costing import write_costs
-from overnight.runs.deadline import answered, generate_in_rounds
+from overnight.runs.deadline import generate_in_rounds
 from overnight.runs.generating import Generated, generate, write_part_states
 from overnight.runs.measuring import begin_stretch, note_rate
 from overnight.runs.opening import load_plan, load_spec
 from overnight.runs.parsing import write_predictions
+from overnight.runs.reusing import reuse_of_siblings
 from overnight.runs.sampling import Watch, watched
 from overnight.runs.scoring import write_scores
 from overnight.runs.stepping import begin_on_rung, on_its_rung
@@ -36,35 +38,14 @@ from overnight.spec.sweep import SweepSpec
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.energy import EnergyMeter
+from tasks.captures import capture_trial
 from tasks.ladder import is_out_of_memory, memory_watched, step_down_after_failure
 from tasks.progress import progress_artifact
+from tasks.trial_work import TrialWork
 
 # NO_CACHE throughout: a trial is resumed from its own folder, whose journal knows every draw. A draw is retried where
 # it failed, inside the dispatch, and an engine that died is restarted there; a task is retried only where memory ran
 # out, once for each rung that is left.
-
-
-class TrialWork:
-    """One trial of a run, read from the run folder: what its steps need to know."""
-
-    def __init__(self, run_dir: Path, slug: str) -> None:
-        self.folder = RunFolder(run_dir)
-        self.spec: SweepSpec = load_spec(self.folder)
-        self.plan: Plan = load_plan(self.folder, self.spec)
-        self.planned_block: ModelBlock = next(
-            b for b in self.plan.blocks if any(t.slug == slug for t in b.trials)
-        )
-        self.trial: Trial = next(t for t in self.planned_block.trials if t.slug == slug)
-        self.tabled: Plan = self.plan  # what the tables hold; less than the plan after a deadline
-
-    @property
-    def block(self) -> ModelBlock:
-        """The trial's block, on the rung that it has come down to."""
-        return on_its_rung(self.folder, self.planned_block)
-
-    def keep_answered(self) -> None:
-        """Make tables of the items that are complete, as after a deadline."""
-        self.tabled = answered(self.folder, self.plan, self.trial)
 
 
 @task(name="build-requests", cache_policy=NO_CACHE, persist_result=False)
@@ -90,7 +71,11 @@ def generate_draws(work: TrialWork) -> "int | State[int]":
         memory_watched(work.folder, work.planned_block),
         watched(work.folder, block, work.trial),
     ):
+        if work.trial.captures:
+            reuse_of_siblings(work.folder, work.plan, block, work.trial)
         n_sent = asyncio.run(_generate(work, block))
+        if isinstance(work.trial, TraitTrial):
+            capture_trial(work.folder, work.spec, work.plan, block, work.trial)
     if has_stepped:
         return Completed(name="SteppedDown", message=f"answered on {block.held.label}", data=n_sent)
     return n_sent
@@ -207,6 +192,9 @@ def _ask_in_rounds(
         for trial in block.trials:
             write_part_states(folder, plan, trial)
         watch.end()
+    for trial in block.trials:
+        if isinstance(trial, TraitTrial):  # a pass a prompt, which the time of the reports has room for
+            capture_trial(folder, spec, plan, block, trial)
     settings = _settings(block, spec.execution)
     for trial in block.trials:
         note_rate(folder, plan, block, trial, stretches[trial.slug], settings, inference_s[trial.slug])

@@ -30,6 +30,15 @@ class Architecture:
         traces = _traced(model, modules)
         self.blocks = tuple(read_block(module, calls) for module, calls in zip(modules, traces, strict=True))
 
+    def points_of(self, layer: int) -> tuple[Point, ...]:
+        """Return every point that a block has.
+
+        Raises:
+            UsageError: there is no such block.
+        """
+        self.width(Point(layer, Component.RESIDUAL_IN))
+        return tuple(Point(layer, component) for component in self.blocks[layer].components)
+
     def width(self, point: Point) -> int:
         """Return how many numbers a token has at a point.
 

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -119,6 +119,10 @@ class Capturer:
         if self._architecture is None:
             self._architecture = Architecture(self._model)
         architecture = self._architecture
+        if request.internals_of is not None:
+            inside = architecture.points_of(request.internals_of)
+            internals = tuple(sorted({*request.internals, *inside}))
+            request = replace(request, internals=internals, internals_of=None)
         widths = {point: architecture.width(point) for point in request.points}
         directions = None
         if request.directions is not None:

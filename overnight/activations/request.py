@@ -59,6 +59,7 @@ class ActivationRequest:
     raw: tuple[Point, ...] = ()  # states as they are, at every token
     raw_dtype: RawDtype = "bfloat16"
     internals: tuple[Point, ...] = ()  # the same, of whatever width
+    internals_of: int | None = None  # a block of which everything is wanted that it has, beside these
     attention_layer: int | None = None  # whose weights are wanted, of each head
     attention_summary: bool = False  # of every layer
     batch_tokens: int | None = (
@@ -113,6 +114,7 @@ class ActivationRequest:
             "raw": labels(self.raw),
             "raw_dtype": self.raw_dtype,
             "internals": labels(self.internals),
+            "internals_of": self.internals_of,
             "attention_layer": self.attention_layer,
             "attention_summary": self.attention_summary,
             "batch_tokens": self.batch_tokens,
@@ -127,6 +129,7 @@ class ActivationRequest:
             KeyError, TypeError, ValueError: it is something else.
         """
         layer, tokens = body["attention_layer"], body["batch_tokens"]
+        block = body["internals_of"]
         return cls(
             sequences=tuple(
                 SequenceInput(
@@ -145,6 +148,7 @@ class ActivationRequest:
             raw=_points(body["raw"]),
             raw_dtype=body["raw_dtype"],
             internals=_points(body["internals"]),
+            internals_of=None if block is None else int(block),
             attention_layer=None if layer is None else int(layer),
             attention_summary=bool(body["attention_summary"]),
             batch_tokens=None if tokens is None else int(tokens),

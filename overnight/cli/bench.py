@@ -36,3 +36,20 @@ def memory(
     from overnight.cli.memory_bench import show_memory_bench  # noqa: PLC0415
 
     show_memory_bench(model, held, settings, threads, path)
+
+
+@bench.command()
+def capture(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="[MODEL]", help="A name in config/models, or a folder; held by transformers."),
+    ] = "smollm2-135m-instruct-fp32",
+    prompts: Annotated[int, typer.Option(min=1, max=20, help="How many of the shipped prompts.")] = 20,
+    traits: Annotated[int, typer.Option(min=1, max=64, help="Vectors that states are projected on.")] = 4,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a reply.")] = 20,
+    path: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
+) -> None:
+    """Capture prompts with a process and a load for each prompt and trait, and then with one for all."""
+    from overnight.cli.capture_bench import show_capture_bench  # noqa: PLC0415
+
+    show_capture_bench(model, prompts, traits, max_new_tokens, path)

@@ -15,6 +15,7 @@ from overnight.store.run_folder import RunFolder
 FLOWS = {
     "prompt-sweep": "flows.prompt_sweep:prompt_sweep",
     "uncertainty-sweep": "flows.uncertainty_sweep:uncertainty_sweep",
+    "trait-capture": "flows.trait_capture:trait_capture",
 }
 
 # What a user has set wins. The first start of the embedded API takes longer than Prefect's 20 s on a slow

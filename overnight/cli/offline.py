@@ -246,6 +246,23 @@ def doctor(
 
 
 @app.command()
+def reproject(
+    run: Run,
+    traits: Annotated[
+        str, typer.Option(metavar="A,B", help="Names in config/traits, or folders of contrastive texts.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Of the folder in the run; made of the traits' names by default.")
+    ] = None,
+    experiments_dir: ExperimentsDir = EXPERIMENTS,
+) -> None:
+    """Project the states that a capture kept on the vectors of other traits; no model is loaded."""
+    from overnight.cli.reprojecting import show_reprojection  # noqa: PLC0415
+
+    show_reprojection(experiments_dir, run, traits, name)
+
+
+@app.command()
 def verify(run: Run, experiments_dir: ExperimentsDir = EXPERIMENTS, as_json: AsJson = False) -> None:
     """Check every file of a run against its digest, and those of captures against their schemas; 1 if one differs."""
     from overnight.cli.verifying import show_verification  # noqa: PLC0415

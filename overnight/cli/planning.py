@@ -14,6 +14,7 @@ from overnight.memory.fits import in_words
 from overnight.memory.fitting import ModelFit, fit_blocks, predicted_memory
 from overnight.memory.free import free_devices
 from overnight.memory.sharing import Wave, waves_of
+from overnight.memory.widths import widths_of_models
 from overnight.planning.auroc_foresight import (
     ASSUMED_AUROC,
     ASSUMED_CORRELATION,
@@ -36,7 +37,8 @@ def plan_of(spec: SweepSpec) -> Plan:
     """Return the plan of a resolved sweep."""
     path = prepare_items(spec.experiment).path
     names = dataset_names(spec)
-    return make_plan(spec, load_items([path / f"{name}.jsonl" for name in names]), load_shots(path, names))
+    items = load_items([path / f"{name}.jsonl" for name in names])
+    return make_plan(spec, items, load_shots(path, names), widths_of_models(spec))
 
 
 def show_plan(spec: SweepSpec, *, as_json: bool) -> None:

@@ -26,6 +26,7 @@ _AXES: dict[str, tuple[str, type[Any]]] = {
 _AXES_OF: dict[str, dict[str, tuple[str, type[Any]]]] = {
     "prompt-sweep": _AXES,
     "uncertainty-sweep": {"models": ("experiment.models", str), "datasets": ("experiment.datasets", str)},
+    "trait-capture": {"models": ("experiment.models", str), "datasets": ("experiment.datasets", str)},
 }
 _VALUES = {
     "limit_items": "experiment.limit_items",

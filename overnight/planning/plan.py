@@ -8,8 +8,10 @@ from typing import Any
 
 from overnight.errors import UndefinedMetricError
 from overnight.planning.auroc_foresight import auroc_record
+from overnight.planning.capture_bytes import Widths, capture_bytes
 from overnight.planning.ladder import Ladder, Rung, ladder
 from overnight.planning.parts import Part, split_parts
+from overnight.planning.trait_trials import TraitTrial
 from overnight.planning.trial import Trial
 from overnight.planning.trials import expand_trials, experiment_fingerprint
 from overnight.records import Condition, Item, ItemType
@@ -17,6 +19,7 @@ from overnight.spec.execution import Execution
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.sweep import SweepSpec
+from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.stats.power import required_pairs, smallest_detectable_difference_binary
 
 _BYTES_PER_KEPT_TOKEN = 50  # its text and its log-probability in the journal
@@ -86,7 +89,10 @@ class Plan:
 
 
 def make_plan(
-    spec: SweepSpec, items: Sequence[Item], shots: Mapping[str, Sequence[Item]] = MappingProxyType({})
+    spec: SweepSpec,
+    items: Sequence[Item],
+    shots: Mapping[str, Sequence[Item]] = MappingProxyType({}),
+    widths: Mapping[str, Widths] = MappingProxyType({}),
 ) -> Plan:
     """Return the plan of a resolved sweep over its frozen items.
 
@@ -94,6 +100,7 @@ def make_plan(
         spec: resolved.
         items: in the order of their datasets.
         shots: answered questions that come before them, by dataset.
+        widths: by name, of the models whose states are read; without them their bytes are not counted.
 
     Raises:
         UsageError: the grid is empty or two of its trials are the same.
@@ -124,6 +131,7 @@ def make_plan(
         requests_per_trial=requests,
         bytes_per_trial={
             trial.slug: requests[trial.slug] * (_bytes_per_row(trial) + _longest_prompt_bytes([trial], items))
+            + _bytes_of_states(spec, trial, asked[trial.slug], widths.get(trial.model.name))
             for trial in trials
         },
     )
@@ -236,7 +244,8 @@ def _needed_tokens(model: ModelSpec, trials: Sequence[Trial], items: Sequence[It
     A token of prompt text is taken to be two bytes; the engine counts exactly before it sends.
     """
     answer = max(trial.token_limit(kind) for trial in trials for kind in {item.type for item in items})
-    needed = _longest_prompt_bytes(trials, items) // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + answer
+    longest = max(_longest_prompt_bytes(trials, items), *(trial.longest_read_bytes for trial in trials))
+    needed = longest // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + answer
     rounded = -(-needed // _ROUND_CONTEXT_TO) * _ROUND_CONTEXT_TO
     return min(rounded, model.context_tokens)
 
@@ -256,6 +265,12 @@ def _prompt_bytes(trial: Trial, items: Sequence[Item]) -> int:
         ),
         default=0,
     )
+
+
+def _bytes_of_states(spec: SweepSpec, trial: Trial, items: Sequence[Item], widths: Widths | None) -> int:
+    if not isinstance(spec, TraitCaptureSpec) or not isinstance(trial, TraitTrial) or widths is None:
+        return 0
+    return capture_bytes(trial, items, spec.experiment, widths)
 
 
 def _bytes_per_row(trial: Trial) -> int:

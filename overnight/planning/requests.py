@@ -69,14 +69,14 @@ _NO_IDENTITY = {"custom_id", "part", "tokens", "alternatives"}
 _IDENTITY = tuple(field.name for field in fields(Request) if field.name not in _NO_IDENTITY)
 
 
-def request_seed(seed: int, item: Item, sample_index: int) -> int:
+def request_seed(seed: int, label: str, sample_index: int) -> int:
     """Return the seed of one draw, below 2**31.
 
     It depends on the item and the draw alone: both arms and all trials draw with common random numbers, and
     neither the batch nor the order of the requests changes a draw.
     """
-    label = f"{seed}|{item.key}|{sample_index}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(label).digest()[:4], "big") >> 1
+    key = f"{seed}|{label}|{sample_index}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(key).digest()[:4], "big") >> 1
 
 
 def part_requests(trial: Trial, part: Part, conditions: Iterable[Condition]) -> Iterator[Request]:
@@ -103,7 +103,7 @@ def request(trial: Trial, part: str, item: Item, arm: Arm, sample_index: int) ->
         top_p=trial.top_p,
         top_k=trial.top_k,
         max_new_tokens=trial.token_limit(item.type),
-        seed=request_seed(trial.sampling.seed, item, sample_index),
+        seed=request_seed(trial.sampling.seed, trial.seed_label(item), sample_index),
         stop=trial.sampling.stop,
         logprobs=trial.sampling.logprobs,
         tokens=trial.keeps_tokens,

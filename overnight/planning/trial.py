@@ -68,6 +68,20 @@ class Trial(ABC):
         """True where every token of an answer is kept with its log-probability."""
         return False
 
+    @property
+    def captures(self) -> bool:
+        """True where what the model holds while it reads prompt and answer is looked at."""
+        return False
+
+    @property
+    def longest_read_bytes(self) -> int:
+        """Bytes of the longest text that the model reads beside the prompts; no item asks for it."""
+        return 0
+
+    def seed_label(self, item: Item) -> str:
+        """Return what the seeds of an item's draws are made of: items of one label get one answer."""
+        return item.key
+
     def arms(self, conditions: Iterable[Condition]) -> tuple[Arm, ...]:
         """Return the arms of some conditions: condition by condition, temperature by temperature."""
         return tuple(Arm(condition=c, temperature=t) for c, t in product(conditions, self.temps))

@@ -7,11 +7,13 @@ from overnight.errors import UsageError
 from overnight.ids import digest
 from overnight.planning.identity import FINGERPRINT_VERSION
 from overnight.planning.prompt_trials import prompt_sweep_identity, prompt_trials
+from overnight.planning.trait_trials import trait_capture_identity, trait_trials
 from overnight.planning.trial import Trial
 from overnight.planning.uncertainty_trials import uncertainty_sweep_identity, uncertainty_trials
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.sweep import SweepSpec
+from overnight.spec.trait_capture import TraitCaptureSpec
 
 
 def expand_trials(spec: SweepSpec) -> tuple[Trial, ...]:
@@ -47,12 +49,16 @@ def experiment_fingerprint(spec: SweepSpec) -> str:
 def _trials(spec: SweepSpec) -> Iterator[Trial]:
     if isinstance(spec, PromptSweepSpec):
         return prompt_trials(spec)
+    if isinstance(spec, TraitCaptureSpec):
+        return trait_trials(spec)
     return uncertainty_trials(spec)
 
 
 def _identity(spec: SweepSpec) -> dict[str, Any]:
     if isinstance(spec, PromptSweepSpec):
         return prompt_sweep_identity(spec.experiment)
+    if isinstance(spec, TraitCaptureSpec):
+        return trait_capture_identity(spec.experiment)
     return uncertainty_sweep_identity(spec.experiment)
 
 

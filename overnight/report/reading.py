@@ -37,7 +37,11 @@ EXAMPLES_PER_RUN = (
     8000  # the page decodes them one trial at a time; its size in bytes is bounded by `explorer`
 )
 _FEWEST_EXAMPLES = 10
-UNCERTAINTY = "uncertainty-sweep"  # as a manifest names the kind
+PROMPT_SWEEP, UNCERTAINTY, CAPTURE = (
+    "prompt-sweep",
+    "uncertainty-sweep",
+    "trait-capture",
+)  # as manifests name kinds
 
 T = TypeVar("T")
 
@@ -60,7 +64,7 @@ def read_run(folder: RunFolder) -> RunReport:
     )
     slugs = _slugs(manifest, plan)
     n_examples = max(_FEWEST_EXAMPLES, min(EXAMPLES_PER_TRIAL, EXAMPLES_PER_RUN // max(1, len(slugs))))
-    if manifest.kind == UNCERTAINTY:
+    if manifest.kind != PROMPT_SWEEP:
         n_examples = 0  # an example compares two arms
     labels = trial_labels({slug: manifest.trials[slug].requested for slug in slugs})
     prompts = _prompt_texts(config)

@@ -10,6 +10,7 @@ from overnight.engines.state import EngineState
 from overnight.errors import OvernightError, StopRequested
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trial import Trial
+from overnight.runs.captured import what_is_not_captured
 from overnight.runs.generating import count_draws
 from overnight.runs.trials import end_trial
 from overnight.spec.prompt_sweep import Analysis
@@ -77,7 +78,9 @@ def cut_trial(folder: RunFolder, slug: str, counts: TrialCounts, tabled: Plan, w
     )
 
 
-def settle_trial(folder: RunFolder, slug: str, counts: TrialCounts, steps: StepRange) -> str | None:
+def settle_trial(
+    folder: RunFolder, slug: str, counts: TrialCounts, steps: StepRange, *, captures: bool = False
+) -> str | None:
     """End a trial whose steps went through; return what is wrong with it all the same, or None."""
     error = None
     if steps.has(Step.SUBMIT, Step.POLL) or counts.done + counts.errors == counts.expected:
@@ -87,6 +90,8 @@ def settle_trial(folder: RunFolder, slug: str, counts: TrialCounts, steps: StepR
             )
         elif counts.done < counts.expected:
             error = f"{counts.done} of {counts.expected} draws are done"
+        elif captures:
+            error = what_is_not_captured(folder, slug, counts.expected)
     state = TrialState.FAILED if error else TrialState.DONE if steps.has(Step.COSTS) else TrialState.PARTIAL
     end_trial(folder, slug, state=state, counts=counts, error=error)
     return error

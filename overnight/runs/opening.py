@@ -16,6 +16,7 @@ from overnight.errors import UsageError
 from overnight.ids import new_run_id
 from overnight.memory.fitting import fit_blocks, predicted_memory
 from overnight.memory.sharing import waves_of
+from overnight.memory.widths import widths_of_models
 from overnight.planning.plan import Plan, make_plan, plan_record
 from overnight.records import Item
 from overnight.runs.predicting import predict_run
@@ -24,6 +25,7 @@ from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping
 from overnight.spec.run_options import RunOptions
 from overnight.spec.sweep import SweepSpec, validate_sweep
+from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 from overnight.store.files import read_json, remove_scratch, require_writable, write_json, write_text
 from overnight.store.manifest import (
@@ -91,7 +93,10 @@ def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
     items_path = prepare_items(spec.experiment).path
     names = dataset_names(spec)
     plan = make_plan(
-        spec, load_items([items_path / f"{name}.jsonl" for name in names]), load_shots(items_path, names)
+        spec,
+        load_items([items_path / f"{name}.jsonl" for name in names]),
+        load_shots(items_path, names),
+        widths_of_models(spec),
     )
     require_writable(experiments, plan.bytes_on_disk)
     with _left_whole_or_not_at_all(folder.path):
@@ -256,6 +261,18 @@ def load_uncertainty_sweep(folder: RunFolder) -> UncertaintySweepSpec:
     return spec
 
 
+def load_trait_capture(folder: RunFolder) -> TraitCaptureSpec:
+    """Return the configuration of a trait capture.
+
+    Raises:
+        UsageError: the run is of another kind.
+    """
+    spec = load_spec(folder)
+    if not isinstance(spec, TraitCaptureSpec):
+        raise UsageError(f"run {folder.run_id} is a {spec.kind}, a trait-capture was wanted")
+    return spec
+
+
 def load_plan(folder: RunFolder, spec: SweepSpec) -> Plan:
     """Return the plan of a run over its frozen items."""
     paths = [folder.items(name) for name in dataset_names(spec)]
@@ -263,7 +280,8 @@ def load_plan(folder: RunFolder, spec: SweepSpec) -> Plan:
         raise UsageError(
             f"run {folder.run_id} is another experiment: it has no {missing[0].name}; start a new run"
         )
-    return make_plan(spec, load_items(paths), load_shots(folder.items_folder, dataset_names(spec)))
+    shots = load_shots(folder.items_folder, dataset_names(spec))
+    return make_plan(spec, load_items(paths), shots, widths_of_models(spec))
 
 
 def find_same_experiment(experiments: Path, fingerprint: str) -> RunFolder:

@@ -17,8 +17,11 @@ from overnight.spec.prompt_set import PromptSet
 from overnight.spec.prompt_sweep import Defaults, ExplicitTrial, PromptSweepExperiment, PromptSweepSpec
 from overnight.spec.sweep import SweepSpec
 from overnight.spec.text_model import TextModelSpec
+from overnight.spec.trait import TraitSpec
+from overnight.spec.trait_capture import TraitCaptureExperiment, TraitCaptureSpec
 from overnight.spec.uncertainty_sweep import UncertaintyExperiment
 from overnight.text_models.sources import with_text_model_digest
+from overnight.traits.sources import with_trait_digest
 
 S = TypeVar("S", bound=SweepSpec)
 A = TypeVar("A", Defaults, ExplicitTrial)
@@ -38,6 +41,8 @@ def resolve(spec: S, root: ConfigRoot) -> S:
     find = _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run)
     if isinstance(spec, PromptSweepSpec):
         return spec.model_copy(update={"experiment": _prompt_sweep(spec.experiment, find)})
+    if isinstance(spec, TraitCaptureSpec):
+        return spec.model_copy(update={"experiment": _trait_capture(spec.experiment, find)})
     return spec.model_copy(update={"experiment": _uncertainty_sweep(spec.experiment, find)})
 
 
@@ -67,6 +72,10 @@ class _Finder:
 
     def dataset(self, value: str | DatasetSpec) -> DatasetSpec:
         return _dataset(value, self.root)
+
+    def trait(self, value: str | TraitSpec) -> TraitSpec:
+        found = self.root.trait(value) if isinstance(value, str) else value
+        return found if found.sha256 is not None else with_trait_digest(found)
 
 
 def _prompt_sweep(experiment: PromptSweepExperiment, find: _Finder) -> PromptSweepExperiment:
@@ -112,6 +121,16 @@ def _uncertainty_sweep(experiment: UncertaintyExperiment, find: _Finder) -> Unce
             "judge": experiment.judge and find.model(experiment.judge),
             "datasets": datasets,
             "shots_from": {name: find.dataset(value) for name, value in experiment.shots_from.items()},
+        }
+    )
+
+
+def _trait_capture(experiment: TraitCaptureExperiment, find: _Finder) -> TraitCaptureExperiment:
+    return experiment.model_copy(
+        update={
+            "models": tuple(find.model(value) for value in experiment.models),
+            "traits": tuple(find.trait(value) for value in experiment.traits),
+            "datasets": tuple(find.dataset(value) for value in experiment.datasets),
         }
     )
 

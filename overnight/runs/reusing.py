@@ -11,8 +11,8 @@ from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.requests import Request, part_requests
 from overnight.planning.trial import Trial
 from overnight.spec.execution import Execution
-from overnight.store.journal import Journal, Row, finished_ids
-from overnight.store.request_cache import RequestCache
+from overnight.store.journal import Journal, Row, finished_ids, is_done, read_rows
+from overnight.store.request_cache import RequestCache, origin
 from overnight.store.run_folder import RunFolder
 
 _ROWS_AT_ONCE = 500  # one flush to the disk each
@@ -123,6 +123,35 @@ def reuse(
             journal.append(rows)
             taken.update(row["custom_id"] for row in rows)
     return taken
+
+
+def reuse_of_siblings(folder: RunFolder, plan: Plan, block: ModelBlock, trial: Trial) -> int:
+    """Journal what other trials of a block were answered to the same requests, cache or no cache; return how many.
+
+    Only a reply that is read again has to be one and the same in all trials.
+    """
+    fields = row_fields(trial, block)
+    known = {
+        row["request_id"]: row
+        for other in block.trials
+        if other.slug != trial.slug
+        for row in read_rows(folder.trial(other.slug).journal)
+        if is_done(row) and row["model_digest"] == fields["model_digest"]
+    }
+    if not known:
+        return 0
+    path = folder.trial(trial.slug).journal
+    done = finished_ids(path)
+    rows = [
+        _row(request, {"origin": origin(known[name], folder.run_id)} | known[name], fields)
+        for part in plan.parts_of(trial)
+        for request in part_requests(trial, part, plan.conditions)
+        if request.custom_id not in done and (name := _request_id(request, fields)) in known
+    ]
+    if rows:
+        with Journal(path) as journal:
+            journal.append(rows)
+    return len(rows)
 
 
 def _known_rows(

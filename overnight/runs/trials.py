@@ -6,6 +6,7 @@ from typing import Any, get_args
 from overnight.engines.state import read_state
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trial import Trial
+from overnight.runs.captured import captured_rows
 from overnight.runs.generating import Generated, count_draws
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Analysis
@@ -34,10 +35,12 @@ def is_finished(folder: RunFolder, plan: Plan, slug: str) -> bool:
 
 
 def needs_engine(folder: RunFolder, plan: Plan, trial: Trial) -> bool:
-    """True where a trial has draws that are not done yet."""
-    return (
-        not is_finished(folder, plan, trial.slug)
-        and count_draws(folder, plan, trial).done < (plan.requests_per_trial[trial.slug])
+    """True where a trial has draws that are not done yet, or prompts that are not captured."""
+    expected = plan.requests_per_trial[trial.slug]
+    if is_finished(folder, plan, trial.slug):
+        return False
+    return count_draws(folder, plan, trial).done < expected or (
+        trial.captures and len(captured_rows(folder, trial.slug)) < expected
     )
 
 
@@ -133,6 +136,13 @@ def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[st
         trial.audit,
         trial.report,
         *map(trial.analysis, get_args(Analysis)),
+        trial.capture_journal,
+        trial.captures,
+        trial.projections,
+        trial.projections.with_suffix(".csv"),
+        trial.projection_summary,
+        trial.capture_index,
+        *(folder.path / row["path"] for row in captured_rows(folder, slug).values()),
         *sorted(folder.batch_inputs(slug).glob("*.jsonl")),
     ]
     return dict(seal(folder.path, file, rows=rows.get(file)) for file in files if file.is_file())

@@ -17,10 +17,12 @@ from overnight.spec.preset import Preset
 from overnight.spec.prompt_set import PromptSet
 from overnight.spec.reading import expanded_text, read_mapping, read_text, validate
 from overnight.spec.text_model import TextModelSpec
+from overnight.spec.trait import TraitSpec
 
 M = TypeVar("M", ModelSpec, TextModelSpec)
 _PACKAGE = Path(__file__).parent.parent
 _PRESETS = "presets"  # of which some belong to the machine, not to the project
+_TRAITS = "traits"
 
 
 def shipped_config() -> Path:
@@ -114,6 +116,17 @@ class ConfigRoot:
     def prompt_set(self, name: str) -> PromptSet:
         """Return the prompt set of that name with the texts of its two files."""
         return _prompt_set(*self._read("prompts", name))
+
+    def trait(self, name: str) -> TraitSpec:
+        """Return the trait of that name: a folder of contrastive texts."""
+        for folder in self._folders(_TRAITS):
+            path = folder / name
+            if path.is_dir():
+                return validate(TraitSpec, {"name": name, "path": path.resolve()}, path)
+        known = sorted({p.name for f in self._folders(_TRAITS) for p in f.glob("*") if p.is_dir()})
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
+        raise UsageError(f"{self.folder / _TRAITS}: no folder {name}; {hint}")
 
     @staticmethod
     def prompt_set_of(path: Path) -> PromptSet:

@@ -23,6 +23,7 @@ class DatasetFormat(StrEnum):
     TRUTHFULQA = "truthfulqa"
     CSV = "csv"
     JSONL = "jsonl"
+    PROMPTS = "prompts"  # text, a prompt a line; there is no right answer to them
 
     @property
     def item_type(self) -> ItemType:
@@ -33,6 +34,11 @@ class DatasetFormat(StrEnum):
     def rule(self) -> AnswerRule:
         """The official rule of the dataset that the format comes from; SQuAD's where there is none."""
         return _RULES.get(self, AnswerRule.SQUAD)
+
+    @property
+    def has_golds(self) -> bool:
+        """True where a reply can be right or wrong."""
+        return self is not DatasetFormat.PROMPTS
 
     @property
     def has_columns(self) -> bool:
@@ -154,4 +160,4 @@ class DatasetSpec(Spec):
         return self.max_items == 0
 
 
-_FILES_ONLY = (DatasetFormat.ITEMS, DatasetFormat.TRIVIAQA_TSV, DatasetFormat.CSV)
+_FILES_ONLY = (DatasetFormat.ITEMS, DatasetFormat.TRIVIAQA_TSV, DatasetFormat.CSV, DatasetFormat.PROMPTS)

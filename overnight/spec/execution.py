@@ -88,6 +88,10 @@ class Execution(Spec):
     request_cache: bool = Field(
         default=True, description="take answers that the same request got before, in any trial or run"
     )
+    vectors: Literal["cached", "force", "read-only"] = Field(
+        default="cached",
+        description="states of texts and trait vectors that are kept; force: make them anew; read-only: never make any",
+    )
     step_down: Annotated[tuple[Concession, ...], AfterValidator(no_repeats)] = Field(
         default=get_args(Concession),
         description="what may be given up where memory runs out, the first of these first; [] is nothing",

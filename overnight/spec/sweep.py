@@ -7,13 +7,15 @@ from typing import Any, Final
 from overnight.errors import UsageError
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import validate
+from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 
-SweepSpec = PromptSweepSpec | UncertaintySweepSpec
+SweepSpec = PromptSweepSpec | UncertaintySweepSpec | TraitCaptureSpec
 
-KINDS: Final[dict[str, type[PromptSweepSpec] | type[UncertaintySweepSpec]]] = {
+KINDS: Final[dict[str, type[PromptSweepSpec] | type[UncertaintySweepSpec] | type[TraitCaptureSpec]]] = {
     "prompt-sweep": PromptSweepSpec,
     "uncertainty-sweep": UncertaintySweepSpec,
+    "trait-capture": TraitCaptureSpec,
 }
 
 

@@ -148,10 +148,13 @@ class RequestCache:
 
     def _line(self, row: Row) -> bytes:
         answer = {name: value for name, value in row.items() if name not in self._left_out}
-        answer["origin"] = {"run_id": self._run_id, "trial": row.get("trial")} | {
-            name: row.get(name) for name in _OF_THE_SENDING
-        }
+        answer["origin"] = origin(row, self._run_id)
         return encode(self.key(row["request_id"], split_custom_id(row["custom_id"])[4]), answer)
+
+
+def origin(row: Row, run_id: str) -> dict[str, object]:
+    """Return where and when an answer was said first, for the row of whoever takes it."""
+    return {"run_id": run_id, "trial": row.get("trial")} | {name: row.get(name) for name in _OF_THE_SENDING}
 
 
 @functools.lru_cache(maxsize=256)

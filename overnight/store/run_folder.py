@@ -90,6 +90,31 @@ class TrialFolder:
         return self.results / "judgements.jsonl"
 
     @property
+    def capture_journal(self) -> Path:
+        """The truth about what is captured."""
+        return self.results / "capture_journal.jsonl"
+
+    @property
+    def captures(self) -> Path:
+        """A line a prompt: where what was read of it lies, or why it was not."""
+        return self.results / "captures.jsonl"
+
+    @property
+    def projections(self) -> Path:
+        """One row a token x layer x sublayer x trait."""
+        return self.results / "projections.parquet"
+
+    @property
+    def projection_summary(self) -> Path:
+        """One row a prompt x trait x layer x sublayer."""
+        return self.results / "summary.csv"
+
+    @property
+    def capture_index(self) -> Path:
+        """Which tensors lie in which file."""
+        return self.results / "index.json"
+
+    @property
     def significance(self) -> Path:
         """The comparison of the arms."""
         return self.results / "significance.json"
@@ -221,6 +246,14 @@ class RunFolder:
     def analysis_summary(self) -> Path:
         """What is said of an uncertainty sweep, for scripts."""
         return self.path / "analysis_summary.json"
+
+    def states(self, model: str) -> Path:
+        """Return where what was read of each prompt of a model lies, a file a sequence."""
+        return self.path / "states" / model
+
+    def vectors(self, model: str) -> Path:
+        """Return where the trait vectors of a model lie."""
+        return self.path / "vectors" / model
 
     @property
     def items_folder(self) -> Path:

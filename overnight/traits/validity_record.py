@@ -10,7 +10,7 @@ from overnight.traits.methods import Method
 from overnight.traits.strength import Null
 
 SCHEMA_VERSION = 1
-_DEFINITIONS = {
+DEFINITIONS = {
     "held_out": "texts that had no part in the direction: k-fold, a pair never parted",
     "accuracy": "share of held-out texts on their own side of the midpoint between the training means; chance is .5",
     "cohens_d": "difference of the two sides' held-out projections (each less its midpoint) over their pooled "
@@ -104,4 +104,4 @@ def write_validity(path: Path, found: Iterable[TraitValidity]) -> None:
         if each.method.value in methods:
             raise ValueError(f"trait {each.trait!r} twice by {each.method.value}")
         methods[each.method.value] = as_json(each)
-    write_json(path, {"schema_version": SCHEMA_VERSION, "definitions": _DEFINITIONS, "traits": traits})
+    write_json(path, {"schema_version": SCHEMA_VERSION, "definitions": DEFINITIONS, "traits": traits})

@@ -59,7 +59,7 @@ def judge_request(item: Item, answer: str, *, seed: int) -> Request:
         top_p=1.0,
         top_k=0,
         max_new_tokens=1,
-        seed=request_seed(seed, item, 0),
+        seed=request_seed(seed, item.key, 0),
         stop=(),
         logprobs=True,
         alternatives=ALTERNATIVES,

@@ -7,6 +7,7 @@ from typing import Any
 
 from overnight.datasets.formats.items import read_items_file
 from overnight.datasets.formats.nq_open import nq_open_row, read_nq_open
+from overnight.datasets.formats.prompts import read_prompts
 from overnight.datasets.formats.squad import read_squad, squad_row
 from overnight.datasets.formats.svamp import read_svamp, svamp_row
 from overnight.datasets.formats.table import read_csv, read_jsonl, table_row
@@ -38,4 +39,5 @@ READERS: Mapping[DatasetFormat, Reader] = {
     DatasetFormat.TRUTHFULQA: Reader(file=read_truthfulqa, hub_row=truthfulqa_row),
     DatasetFormat.CSV: Reader(file=read_csv, is_published=False),
     DatasetFormat.JSONL: Reader(file=read_jsonl, hub_row=table_row, is_published=False),
+    DatasetFormat.PROMPTS: Reader(file=read_prompts),
 }

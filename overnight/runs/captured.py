@@ -1,0 +1,35 @@
+"""Which prompts of a trial were captured: its journal of captures, as far as what it names is there."""
+
+from overnight.store.journal import Row, is_done, read_rows
+from overnight.store.run_folder import RunFolder
+
+
+def captured_rows(folder: RunFolder, slug: str, model: str | None = None) -> dict[str, Row]:
+    """Return the row of each captured prompt of a trial, by custom id; of one model, where it is named.
+
+    What was read of it has to lie where the row says.
+    """
+    return {
+        name: row
+        for name, row in effective_captures(folder, slug).items()
+        if is_done(row) and (model is None or row["model"] == model) and (folder.path / row["path"]).is_file()
+    }
+
+
+def effective_captures(folder: RunFolder, slug: str) -> dict[str, Row]:
+    """Return the row that counts of each prompt, by custom id: the last one, be it an error."""
+    return {row["custom_id"]: row for row in read_rows(folder.trial(slug).capture_journal)}
+
+
+def what_is_not_captured(folder: RunFolder, slug: str, expected: int) -> str | None:
+    """Return what is missing of a trial, in a sentence; None where nothing is."""
+    done = captured_rows(folder, slug)
+    if len(done) == expected:
+        return None
+    errors = [
+        row["error"] for row in read_rows(folder.trial(slug).capture_journal) if row["custom_id"] not in done
+    ]
+    why = f": {errors[-1]}" if errors else ""
+    return (
+        f"{expected - len(done)} of {expected} prompts are not captured{why}; `overnight resume` tries again"
+    )
