@@ -80,7 +80,7 @@ def read_block(module: nn.Module, calls: Sequence[Call]) -> Block:
     whole = calls[-1]
     taps = {Component.RESIDUAL_IN: _input(whole), Component.RESIDUAL_OUT: _output(whole)}
     attention = _part(module, _ATTENTION, calls)
-    mlp = _part(module, _MLP, calls) or _last_child_projection(module, calls)
+    mlp = _part(module, _MLP, calls)
     if attention:
         taps |= {Component.ATTN_OUT: _output(attention)} | _attention_taps(attention, calls)
     if mlp:
@@ -144,24 +144,22 @@ def _part(block: nn.Module, words: Sequence[str], calls: Sequence[Call]) -> Call
         for name, child in block.named_children()
         if any(word in name.lower() for word in words) and _has_weights(child, dimensions=2)
     ]
-    done = [call for call in calls if len(found) == 1 and call.module is found[0]]
+    done = [call for call in _of_each_token(calls) if len(found) == 1 and call.module is found[0]]
     return done[0] if len(done) == 1 else None
-
-
-def _last_child_projection(block: nn.Module, calls: Sequence[Call]) -> Call | None:
-    """Return the last projection that is the block's own: the MLP of OPT has no module around it."""
-    own = set(block.children())
-    return next(
-        (call for call in reversed(calls) if call.module in own and _is_projection(call.module)), None
-    )
 
 
 def _projections(part: Call, calls: Sequence[Call]) -> tuple[dict[str, Call], Call | None]:
     """Return the projections of attention or an MLP by name, and apart from them the one whose output it gives."""
     names = {module: name.rpartition(".")[2] for name, module in part.module.named_modules()}
-    done = [call for call in calls if call.module in names and _is_projection(call.module)]
+    done = [call for call in _of_each_token(calls) if call.module in names and _is_projection(call.module)]
     last = done[-1] if done and _same(done[-1].gave, part.gave) else None
     return {names[call.module]: call for call in done if call is not last}, last
+
+
+def _of_each_token(calls: Sequence[Call]) -> list[Call]:
+    """Return those of tensors [sequences, tokens, width]: some modules lay all tokens one behind the other."""
+    shape = calls[-1].read.shape[:-1]
+    return [call for call in calls if call.read.shape[:-1] == call.gave.shape[:-1] == shape]
 
 
 def _is_projection(module: nn.Module) -> bool:

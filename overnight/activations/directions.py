@@ -1,6 +1,7 @@
 """Directions that states are projected on, and the null directions that a projection is compared with."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,7 +13,9 @@ from torch import Tensor
 from overnight.activations.points import Point, labels
 from overnight.errors import UsageError
 
-_CHUNK_TOKENS = 4096  # projected at once; what is computed of them in float32 is as large as they are
+_CHUNK_TOKENS = (
+    1024  # projected at once; what is computed of them in float32 is as large as they are, or larger
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,7 @@ class Directions:
     groups: dict[Point, int]
     units_GVd: Tensor  # noqa: N815 - float32, of length 1; NaN where the direction has no length
     null_means_GVd: Tensor | None = None  # noqa: N815 - of the null directions, each of length 1
-    null_spreads_GVNd: Tensor | None = None  # noqa: N815 - what each is off that mean
+    null_spreads_GVNd: Tensor | None = None  # noqa: N815 - what each is off that mean; V is 1 where traits share them
 
     @classmethod
     def read(cls, path: Path, device: torch.device) -> Self:
@@ -78,7 +81,8 @@ class Directions:
             raise ValueError(f"group_of_point names a group that is none of {shape[0]}")
         means = spreads = None
         if nulls is not None:
-            units = _units(nulls)
+            is_shared = bool((nulls == nulls[:, :1]).all())
+            units = _units(nulls[:, :1] if is_shared else nulls)
             mean = units.mean(dim=2)
             means = mean.float().to(device)
             spreads = (units - mean[:, :, None]).float().to(device)
@@ -136,9 +140,8 @@ class Directions:
             projections.append(projection)
             if self.null_means_GVd is not None and self.null_spreads_GVNd is not None:
                 mean = chunk @ self.null_means_GVd[group].T
-                spread = torch.stack(
-                    [_deviation(chunk @ nulls.T) for nulls in self.null_spreads_GVNd[group]], dim=-1
-                )
+                nulls = self.null_spreads_GVNd[group]
+                spread = _deviation((chunk @ nulls.flatten(0, 1).T).view(len(chunk), *nulls.shape[:2]))
                 scores.append(_or_nan((projection - mean) / spread))
         return _or_nan(torch.cat(projections)), torch.cat(scores) if scores else None
 
@@ -156,13 +159,12 @@ def _units(vectors: Tensor) -> Tensor:
 
 
 def _deviation(off_mean: Tensor) -> Tensor:
-    """Return the standard deviation ``[n]`` of projections ``[n, N]`` that are given as their distance to the mean."""
+    """Return ``[n, V]``: the standard deviation of projections ``[n, V, N]`` given as distances to their mean."""
     n_nulls = off_mean.shape[-1]
-    return (
-        off_mean.norm(dim=-1) / (n_nulls - 1) ** 0.5
-        if n_nulls > 1
-        else off_mean.new_full(off_mean.shape[:1], torch.nan)
-    )
+    if n_nulls < 2:  # noqa: PLR2004 - one value has no spread
+        return off_mean.new_full(off_mean.shape[:-1], torch.nan)
+    length: Tensor = off_mean.norm(dim=-1)
+    return length / math.sqrt(n_nulls - 1)
 
 
 def _or_nan(values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from overnight.activations.attention import N_MEASURES, summarised
 from overnight.activations.directions import Directions, lengths
-from overnight.activations.points import Point, labels
+from overnight.activations.points import Component, Point, labels
 from overnight.activations.request import ActivationRequest
 from overnight.activations.tokens import TokenSequence
 from overnight.errors import StoreError
@@ -67,16 +67,12 @@ class Gatherer:
         has_nulls = directions is not None and directions.has_nulls
         self._scores = torch.empty_like(self._projections) if has_nulls else None
         self._norms = torch.empty(shape, device=device)
+        self._left: tuple[Tensor, Point] | None = None  # the block before, where it was projected
 
     def take(self, point: Point, states: Tensor) -> None:
         """Keep what is wanted of the states ``[sequences, tokens, width]`` of a point."""
         if point in self._place and self._directions is not None:
-            flat, place = states.flatten(0, 1), self._place[point]
-            projections, scores = self._directions.project(flat, self._directions.groups[point])
-            self._projections[:, :, place] = projections.view(*states.shape[:2], -1)
-            if self._scores is not None and scores is not None:
-                self._scores[:, :, place] = scores.view(*states.shape[:2], -1)
-            self._norms[:, :, place] = lengths(flat).view(states.shape[:2])
+            self._project(point, states, self._directions)
         if point in self._pooled_place:
             self._pool(point, states)
         for is_wanted, name in ((point in self._raw, "raw"), (point in self._internals, "internals")):
@@ -113,6 +109,24 @@ class Gatherer:
             unknown = ~tensors["norms"].isfinite().all(dim=0)
             wrong += [point.label for point, place in self._place.items() if unknown[place]]
         return Gathered(tensors, wrong)
+
+    def _project(self, point: Point, states: Tensor, directions: Directions) -> None:
+        place, group = self._place[point], directions.groups[point]
+        before, self._left = self._left, None
+        if before is not None and before[0] is states and directions.groups[before[1]] == group:
+            # What leaves a block enters the next one: a third of what is asked of the residual stream is known.
+            for kept in (self._projections, self._scores, self._norms):
+                if kept is not None:
+                    kept[:, :, place] = kept[:, :, self._place[before[1]]]
+            return
+        flat = states.flatten(0, 1)
+        projections, scores = directions.project(flat, group)
+        self._projections[:, :, place] = projections.view(*states.shape[:2], -1)
+        if self._scores is not None and scores is not None:
+            self._scores[:, :, place] = scores.view(*states.shape[:2], -1)
+        self._norms[:, :, place] = lengths(flat).view(states.shape[:2])
+        if point.component is Component.RESIDUAL_OUT:
+            self._left = states, point
 
     def _pool(self, point: Point, states: Tensor) -> None:
         assert self._request.positions is not None  # noqa: S101 - points to pool come with positions

@@ -65,7 +65,9 @@ def drawn():
     rng = np.random.default_rng(3)
     directions = rng.normal(size=(2, len(TRAITS), WIDTH)) * 4
     nulls = rng.normal(size=(2, len(TRAITS), 20, WIDTH))
-    groups = np.array([place % 2 for place in range(len(POINTS))])
+    groups = np.array(
+        [0, 1, 0, 0, 1, 0, 1, 0, 1]
+    )  # what leaves block 0 enters block 1 in one group, and so on in two
     return directions.astype(np.float32), nulls.astype(np.float32), groups
 
 
@@ -314,3 +316,17 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, model) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"file/out/a.safetensors: cannot be written"):
         Capturer(model).capture(request(tmp_path / "file" / "out", raw=(LAST,)), sequences("a"), budget=100)
+
+
+def test_null_directions_that_traits_share_count_for_each_of_them(drawn) -> None:
+    # They are projected on once: with one set of them, 100 null directions cost a sixth of what they do for six traits.
+    directions, nulls, _ = (torch.tensor(each) for each in drawn)
+    shared = nulls[:, :1].expand(-1, len(TRAITS), -1, -1)
+    states = torch.tensor(np.random.default_rng(1).normal(size=(5, WIDTH)), dtype=torch.float32)
+    together = Directions.made(TRAITS, {}, directions, shared)
+    assert together.null_spreads_GVNd.shape[1] == 1
+    for place in range(len(TRAITS)):
+        alone = Directions.made(("t",), {}, directions[:, place : place + 1], nulls[:, :1])
+        np.testing.assert_allclose(
+            together.project(states, 1)[1][:, place], alone.project(states, 1)[1][:, 0], rtol=1e-5
+        )

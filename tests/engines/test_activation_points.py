@@ -200,10 +200,55 @@ def test_no_hook_stays_behind_and_attention_is_what_it_was_whatever_happens() ->
     assert model.config._attn_implementation == before != "eager"
 
 
-def test_a_block_whose_parts_do_not_add_up_has_no_contributions() -> None:
-    # Bloom's attention and MLP give what they read as well: to call that a contribution would count it twice.
-    config = transformers.BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=4)
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+_SMALL = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+_FULL = _SMALL | {"intermediate_size": 48, "num_key_value_heads": 2, "pad_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("GraniteConfig", _FULL | {"residual_multiplier": 0.3}),  # what is added is scaled
+        ("Olmo2Config", _FULL),  # norms after attention and the MLP, and none before
+        ("Glm4Config", _FULL | {"head_dim": 8}),  # norms before and after, by other names than Gemma's
+        ("CohereConfig", _FULL),  # attention and MLP side by side
+        ("GPTNeoXConfig", _SMALL | {"intermediate_size": 48}),  # the same
+        ("FalconConfig", _SMALL),  # the same, and the MLP's output is added to where it lies
+        ("MixtralConfig", _FULL | {"num_local_experts": 4}),  # experts
+    ],
+)
+def test_blocks_of_other_kinds_add_up_too(name: str, fields: dict) -> None:
+    torch.manual_seed(2)
+    model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**fields)).eval()
+    for weights in model.parameters():
+        weights.data += torch.randn_like(weights) * 0.1
+    parts = (Component.RESIDUAL_MID, Component.MLP_CONTRIBUTION, Component.RESIDUAL_OUT)
+    points = [Point(0, component) for component in parts]
+    for ids, found in zip(SEQUENCES, told(model, points, SEQUENCES), strict=True):
+        middle, mlp, leaves = (found[point] for point in points)
+        assert_close(leaves - middle, mlp)
+        with torch.inference_mode():
+            assert_close(leaves, model(torch.tensor([ids]), output_hidden_states=True).hidden_states[1][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        # Its attention and MLP give what they read as well: to call that a contribution would count it twice.
+        ("BloomConfig", {"vocab_size": 64, "hidden_size": 32, "n_layer": 2, "n_head": 4}),
+        # There is no module around its MLP, which lays all tokens one behind the other.
+        ("OPTConfig", _SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32}),
+    ],
+)
+def test_a_block_whose_parts_do_not_add_up_has_no_contributions(name: str, fields: dict) -> None:
+    model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**fields)).eval()
     architecture = Architecture(model)
     assert architecture.width(Point(1, Component.RESIDUAL_OUT)) == 32
     for component in (Component.RESIDUAL_MID, Component.ATTN_CONTRIBUTION, Component.MLP_CONTRIBUTION):
