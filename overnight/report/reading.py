@@ -38,6 +38,7 @@ EXAMPLES_PER_RUN = (
 )
 _FEWEST_EXAMPLES = 10
 UNCERTAINTY = "uncertainty-sweep"  # as a manifest names the kind
+CAPTURE = "trait-capture"
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ def read_run(folder: RunFolder) -> RunReport:
     )
     slugs = _slugs(manifest, plan)
     n_examples = max(_FEWEST_EXAMPLES, min(EXAMPLES_PER_TRIAL, EXAMPLES_PER_RUN // max(1, len(slugs))))
-    if manifest.kind == UNCERTAINTY:
+    if manifest.kind in (UNCERTAINTY, CAPTURE):
         n_examples = 0  # an example compares two arms
     labels = trial_labels({slug: manifest.trials[slug].requested for slug in slugs})
     prompts = _prompt_texts(config)
@@ -112,8 +113,10 @@ def _predicted_memory(plan: Mapping[str, Any]) -> dict[str, int]:
 def trial_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return a short name of each trial: its prompt set, and of the other settings those that vary.
 
-    In a sweep without prompt sets it is the model and the data set.
+    In a sweep without prompt sets it is the model and the data set, in a capture the model and the group of prompts.
     """
+    if requested and all("group" in settings for settings in requested.values()):
+        return {slug: f"{one['group']} by {one['model']}" for slug, one in requested.items()}
     if any("prompt_set" not in settings for settings in requested.values()):
         return {slug: f"{one['model']} on {one['dataset']}" for slug, one in requested.items()}
     parts = {slug: _label_parts(settings) for slug, settings in requested.items()}
