@@ -5,14 +5,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from overnight.errors import StoreError
 from overnight.store.files import read_json
 
 AGAIN: Final = "extract the vectors again"
+SHOWN_BELOW: Final = 0.05  # p
 _ROUNDING: Final = 1e-4
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -23,62 +24,133 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class NullBand(_Record):
-    """The held-out accuracies of directions that know nothing."""
+class NullValue(_Record):
+    """What chance gives of one statistic; None where undefined."""
 
     n: int
-    mean: Share | None = None
-    low: Share | None = None  # 2.5th percentile
-    high: Share | None = None  # 97.5th percentile
-    p_value: Share | None = None  # share of the null at or above what was found, itself counted
+    mean: float | None = None
+    p95: float | None = None  # what one in twenty reaches
+    p: float | None = None  # (1 + those at least as high as what was found) / (1 + n)
+    p_of_any_point: float | None = None  # the same for the highest over all points
 
 
-class LayerValidity(_Record):
-    """How well a vector of one layer and component parts texts that it was not made from."""
+class Nulls(_Record):
+    """What chance gives of each statistic."""
 
-    layer: int = Field(ge=0)
-    component: str = "residual_out"
-    held_out_accuracy: Share | None = None
+    accuracy: NullValue | None = None
+    cohens_d: NullValue | None = None
+    auroc: NullValue | None = None
+
+
+class HeldOut(_Record):
+    """How well held-out texts are told apart; None where undefined."""
+
+    accuracy: Share | None = None
     cohens_d: float | None = None
     auroc: Share | None = None
-    nulls: Mapping[str, NullBand] = {}  # by kind: permuted_labels, random_directions
+
+
+class PointValidity(_Record):
+    """A vector at one point of the model."""
+
+    point: str  # such as "12.residual_out"
+    held_out: HeldOut
+    permuted: Nulls | None = None  # of permuted labels
+    random: Nulls | None = None  # of random directions
+    undefined_because: str | None = None
 
     @property
-    def null_high(self) -> float | None:
-        """The highest upper end of its null bands; None where there is none."""
-        return max((band.high for band in self.nulls.values() if band.high is not None), default=None)
+    def null_mean(self) -> float | None:
+        """The highest mean accuracy of chance; None where there is none."""
+        return max((one.mean for one in self._accuracies() if one.mean is not None), default=None)
 
     @property
-    def null_low(self) -> float | None:
-        """The lowest lower end of its null bands; None where there is none."""
-        return min((band.low for band in self.nulls.values() if band.low is not None), default=None)
+    def null_p95(self) -> float | None:
+        """The accuracy that one in twenty reaches by chance, of the stricter null; None where there is none."""
+        return max((one.p95 for one in self._accuracies() if one.p95 is not None), default=None)
 
-    @property
-    def is_better_than_null(self) -> bool | None:
-        """Whether the accuracy lies above every null band; None where there is nothing to compare."""
-        if self.held_out_accuracy is None or self.null_high is None:
-            return None
-        return self.held_out_accuracy > self.null_high
+    def _accuracies(self) -> list[NullValue]:
+        return [
+            one.accuracy
+            for one in (self.permuted, self.random)
+            if one is not None and one.accuracy is not None
+        ]
 
 
-class TraitValidity(LayerValidity):
-    """The vector of a trait that was chosen, and those of all layers."""
+class NestedValidity(_Record):
+    """The whole procedure, the choice of the point included, on texts that neither has seen."""
+
+    held_out: HeldOut
+    chosen_by_fold: tuple[str | None, ...] = ()
+    permuted: Nulls | None = None
+
+
+class TraitValidity(_Record):
+    """What the vector of a trait is worth."""
 
     trait: str
     method: str
-    position: str = ""
-    n_held_out: int | None = None
-    by_layer: tuple[LayerValidity, ...] = ()
+    n_positive: int
+    n_negative: int
+    n_folds: int
+    chosen: str  # the label of its point
+    nested: NestedValidity | None = None
+    points: tuple[PointValidity, ...]
+
+    @model_validator(mode="after")
+    def _knows_its_point(self) -> "TraitValidity":
+        if not any(one.point == self.chosen for one in self.points):
+            raise ValueError(f"the chosen point {self.chosen!r} is not among the points")
+        return self
+
+    @property
+    def at_chosen(self) -> PointValidity:
+        """The point that was chosen."""
+        return next(one for one in self.points if one.point == self.chosen)
+
+    @property
+    def held_out(self) -> HeldOut:
+        """On texts that the choice of the point has not seen either, where that was measured."""
+        return self.nested.held_out if self.nested else self.at_chosen.held_out
+
+    @property
+    def p_permuted(self) -> float | None:
+        """The p-value of the accuracy under permuted labels, with the choice of the point where that was measured."""
+        if self.nested and self.nested.permuted and self.nested.permuted.accuracy:
+            return self.nested.permuted.accuracy.p
+        own = self.at_chosen.permuted.accuracy if self.at_chosen.permuted else None
+        if own is None:
+            return None
+        return own.p if own.p_of_any_point is None else own.p_of_any_point
+
+    @property
+    def p_random(self) -> float | None:
+        """The p-value of the accuracy at the chosen point among random directions."""
+        own = self.at_chosen.random.accuracy if self.at_chosen.random else None
+        return own.p if own else None
+
+    @property
+    def is_better_than_null(self) -> bool | None:
+        """Whether every p-value that is known lies below .05; None where none is."""
+        known = [p for p in (self.p_permuted, self.p_random) if p is not None]
+        return all(p < SHOWN_BELOW for p in known) if known else None
 
 
 class ModelValidity(_Record):
     """``validity.json``."""
 
     schema_version: Literal[1]
-    traits: tuple[TraitValidity, ...]
+    traits: tuple[TraitValidity, ...]  # one for each trait and method; in the file by trait, then by method
+
+    @field_validator("traits", mode="before")
+    @classmethod
+    def _of_all_methods(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and all(isinstance(one, Mapping) for one in value.values()):
+            return [record for methods in value.values() for record in methods.values()]
+        return value
 
     def of(self, trait: str) -> TraitValidity | None:
-        """Return what is known of a trait's vector."""
+        """Return what is known of a trait's vector, by the first method of the file."""
         return next((one for one in self.traits if one.trait == trait), None)
 
 

@@ -37,11 +37,8 @@ EXAMPLES_PER_RUN = (
     8000  # the page decodes them one trial at a time; its size in bytes is bounded by `explorer`
 )
 _FEWEST_EXAMPLES = 10
-PROMPT_SWEEP, UNCERTAINTY, CAPTURE = (
-    "prompt-sweep",
-    "uncertainty-sweep",
-    "trait-capture",
-)  # as manifests name kinds
+UNCERTAINTY = "uncertainty-sweep"  # as a manifest names the kind
+CAPTURE = "trait-capture"
 
 T = TypeVar("T")
 
@@ -64,7 +61,7 @@ def read_run(folder: RunFolder) -> RunReport:
     )
     slugs = _slugs(manifest, plan)
     n_examples = max(_FEWEST_EXAMPLES, min(EXAMPLES_PER_TRIAL, EXAMPLES_PER_RUN // max(1, len(slugs))))
-    if manifest.kind != PROMPT_SWEEP:
+    if manifest.kind in (UNCERTAINTY, CAPTURE):
         n_examples = 0  # an example compares two arms
     labels = trial_labels({slug: manifest.trials[slug].requested for slug in slugs})
     prompts = _prompt_texts(config)
@@ -116,8 +113,10 @@ def _predicted_memory(plan: Mapping[str, Any]) -> dict[str, int]:
 def trial_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return a short name of each trial: its prompt set, and of the other settings those that vary.
 
-    In a sweep without prompt sets it is the model and the data set.
+    In a sweep without prompt sets it is the model and the data set, in a capture the model and the group of prompts.
     """
+    if requested and all("group" in settings for settings in requested.values()):
+        return {slug: f"{one['group']} by {one['model']}" for slug, one in requested.items()}
     if any("prompt_set" not in settings for settings in requested.values()):
         return {slug: f"{one['model']} on {one['dataset']}" for slug, one in requested.items()}
     parts = {slug: _label_parts(settings) for slug, settings in requested.items()}

@@ -5,7 +5,7 @@ A figure of 5.2 inches that is shown 390 pixels wide has its small letters, of 8
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +15,6 @@ from matplotlib.textpath import TextToPath
 
 from overnight.report.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, TEXT, VERMILION
 from overnight.report.wording import shortened
-from overnight.uncertainty.analysis import Analysis
 
 WIDTH_IN: Final = 5.2
 MARGIN_IN: Final = 0.12
@@ -47,12 +46,28 @@ STYLES: Final[tuple[Style, ...]] = tuple(
 )
 
 
+class NamedRun(Protocol):
+    """What a figure says of the run that it is of."""
+
+    @property
+    def experiment(self) -> str:
+        """The name of the experiment."""
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run."""
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether no model was loaded."""
+
+
 class Frame:
     """A figure with its title and remark above, its legend and notes below, and room between them."""
 
     def __init__(
         self,
-        analysis: Analysis,
+        named: NamedRun,
         *,
         title: str,
         remark: str = "",
@@ -64,7 +79,7 @@ class Frame:
         """Make a figure.
 
         Args:
-            analysis: names the run in the last line.
+            named: the run, for the last line.
             title: wrapped where it is too long.
             remark: how to read it, below the title.
             body_in: height of what is drawn, with its axes' words.
@@ -72,8 +87,8 @@ class Frame:
             notes: sentences below, wrapped.
             width_in: of the figure.
         """
-        run = " ".join(part for part in (analysis.experiment, analysis.run_id) if part)
-        notes = [*notes, *([DRY_RUN] if analysis.is_dry_run else []), *([run] if run else [])]
+        run = " ".join(part for part in (named.experiment, named.run_id) if part)
+        notes = [*notes, *([DRY_RUN] if named.is_dry_run else []), *([run] if run else [])]
         inner = width_in - 2 * MARGIN_IN
         titles = wrapped(title, TITLE_PT, inner, bold=True)
         remarks = wrapped(remark, SMALL_PT, inner)

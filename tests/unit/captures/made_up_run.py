@@ -66,11 +66,11 @@ def write_capture_run(
             tokens[-4] = ".\n"
             n_prompt = n_own // 3
             projections = curves(rng, n_own, n_layers, len(traits), place - 0.5)
+            projections[:, :3, -1] = np.nan  # the vector of the first layer has no length
             norms = np.exp(np.linspace(1, 4, len(points)))[None] * np.ones((n_own, 1))
             more = {"norms": norms.astype(np.float32)}
             if has_z:
                 more["z"] = (projections / (0.05 * norms[:, :, None])).astype(np.float32)
-            projections[:, :3, -1] = np.nan  # the vector of the first layer has no length
             write_sequence(
                 folder.path / f"captures/{name}.safetensors",
                 n_prompt=n_prompt,
@@ -85,7 +85,7 @@ def write_capture_run(
         results.mkdir(parents=True)
         with (results / "captures.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in lines)
-        trials[slug] = {"model": "tiny", "group": group}
+        trials[slug] = {"model": "tiny", "group": group, "engine": "transformers"}
     _write_vectors(folder.path / "vectors" / "tiny", n_layers, traits)
     write_tables(folder, list(trials))
     _write_manifest(folder, trials)
@@ -112,10 +112,8 @@ def _write_vectors(folder: Path, n_layers: int, traits: tuple[str, ...]) -> None
         folder / "directions.safetensors",
         metadata={"traits": json.dumps(list(traits)), "points": json.dumps(points)},
     )
-    write_json(
-        folder / "validity.json",
-        {"schema_version": 1, "traits": [_worth(t, n_layers, k) for k, t in enumerate(traits)]},
-    )
+    worth = {trait: {"mean_difference": _worth(trait, n_layers, place)} for place, trait in enumerate(traits)}
+    write_json(folder / "validity.json", {"schema_version": 1, "definitions": {}, "traits": worth})
     units = vectors[0] / np.linalg.norm(vectors[0], axis=1, keepdims=True)
     with (folder / "superposition.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
@@ -125,41 +123,46 @@ def _write_vectors(folder: Path, n_layers: int, traits: tuple[str, ...]) -> None
 
 def _worth(trait: str, n_layers: int, number: int) -> dict[str, Any]:
     """Return a record of validity; the second trait is no better than its null."""
-    nulls = {
-        "permuted_labels": {
-            "n": 200,
-            "mean": 0.5,
-            "low": 0.36,
-            "high": 0.64,
-            "p_value": 0.4 if number == 1 else 0.005,
-        },
-        "random_directions": {"n": 200, "mean": 0.52, "low": 0.38, "high": 0.67},
-    }
-    chosen = n_layers // 2
 
     def accuracy(layer: int) -> float:
         if number == 1:
             return 0.52 + 0.02 * (layer % 3)
         return min(1.0, 0.55 + 0.4 * (layer + 1) / n_layers - 0.03 * number)
 
-    by_layer = [
+    def nulls(mean: float, p95: float) -> dict[str, Any]:
+        return {"accuracy": {"n": 100, "mean": mean, "p95": p95, "p": 0.41 if number == 1 else 0.0099}}
+
+    points = [
         {
-            "layer": layer,
-            "component": "residual_out",
-            "held_out_accuracy": None if (layer, number) == (0, 2) else accuracy(layer),
-            "cohens_d": 2 * accuracy(layer) - 1,
-            "auroc": accuracy(layer),
-            "nulls": nulls,
+            "point": f"{layer}.residual_out",
+            "held_out": {
+                "accuracy": None if (layer, number) == (0, 2) else accuracy(layer),
+                "cohens_d": 2 * accuracy(layer) - 1,
+                "auroc": accuracy(layer),
+            },
+            "permuted": nulls(0.5, 0.62),
+            "random": nulls(0.52, 0.66 - 0.05 * layer / n_layers),
+            "undefined_because": "the two sides do not differ there" if (layer, number) == (0, 2) else None,
         }
         for layer in range(n_layers)
     ]
+    chosen = points[n_layers // 2]
     return {
-        **by_layer[chosen],
         "trait": trait,
         "method": "mean_difference",
-        "position": "response[:5]",
-        "n_held_out": 40,
-        "by_layer": by_layer,
+        "is_paired": True,
+        "n_positive": 20,
+        "n_negative": 20,
+        "n_folds": 5,
+        "seed": 0,
+        "drop_massive": None,
+        "chosen": chosen["point"],
+        "nested": {
+            "held_out": chosen["held_out"],
+            "chosen_by_fold": [chosen["point"]] * 5,
+            "permuted": nulls(0.5, 0.61),
+        },
+        "points": points,
     }
 
 

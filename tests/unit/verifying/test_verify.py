@@ -43,7 +43,7 @@ def test_a_missing_a_longer_and_an_edited_file_are_told_apart(folder: RunFolder)
     with (results / "summary.csv").open("a") as file:
         file.write("\n")
     vectors = folder.path / "vectors/tiny/validity.json"
-    vectors.write_bytes(vectors.read_bytes().replace(b"0.005", b"0.001"))
+    vectors.write_bytes(vectors.read_bytes().replace(b"0.0099", b"0.0098"))
     found = {one.file.rpartition("/")[2]: one for one in verify_run(folder).findings}
     assert found.keys() == {"index.json", "summary.csv", "validity.json"}
     assert found["index.json"].found == "no such file"
@@ -88,7 +88,7 @@ def lost_entry(results: Path, run: Path) -> None:
 def impossible_accuracy(results: Path, run: Path) -> None:
     path = run / "vectors/tiny/validity.json"
     value = read_json(path)
-    value["traits"][0]["held_out_accuracy"] = 1.5
+    value["traits"]["uncertainty"]["mean_difference"]["points"][1]["held_out"]["accuracy"] = 1.5
     write_json(path, value)
 
 
@@ -110,7 +110,7 @@ def no_directions(results: Path, run: Path) -> None:
         (cut_sequence, "captures/uncertainty-0.safetensors", "not a whole safetensors file"),
         (no_list_of_files, f"{TRIAL}/results/index.json", "files"),
         (lost_entry, f"{TRIAL}/results/index.json", "prompt 'uncertainty-0' is not in the index"),
-        (impossible_accuracy, "vectors/tiny/validity.json", "traits.0.held_out_accuracy"),
+        (impossible_accuracy, "vectors/tiny/validity.json", "traits.0.points.1.held_out.accuracy"),
         (impossible_cosine, "vectors/tiny/superposition.csv", "'2'"),
         (no_directions, "vectors/tiny/directions.safetensors", "not a whole safetensors file"),
     ],

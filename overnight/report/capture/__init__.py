@@ -1,0 +1,1 @@
+"""What a person reads of a trait capture: figures, one page, and its twin in Markdown."""
