@@ -42,12 +42,20 @@ class Dynamics:
 
 
 def known_dynamics() -> Dynamics:
-    """Return the definitions of `overnight.traits.dynamics`."""
-    module = importlib.import_module("overnight.traits.dynamics")
+    """Return the definitions of `overnight.traits.dynamics`, whose undefined values are NaN."""
+    module: Any = importlib.import_module("overnight.traits.dynamics")
+
+    def commitment_position(reply: Series) -> int | None:
+        found = module.scalar(module.commitment(reply))
+        # Entry t of the acceleration is the bend at token t + 1.
+        return None if found is None else int(found) + 1
+
+    def persistence(reply: Series) -> int | None:
+        found = module.scalar(module.persistence(reply))
+        return None if found is None else int(found)
+
     return Dynamics(
-        velocity=module.velocity,
-        commitment_position=module.commitment_position,
-        persistence=module.persistence,
+        velocity=module.velocity, commitment_position=commitment_position, persistence=persistence
     )
 
 
