@@ -1,6 +1,5 @@
 """``summary.csv``: a row a prompt, trait and point, with what its curve over the tokens does."""
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from overnight.captures.prompt import CapturedPrompt, layer_and_sublayer
 from overnight.runs.tables import cell, table_writer
+from overnight.traits.dynamics import commitment, persistence, scalar, velocity
 
 Series = NDArray[np.floating[Any]]
 COLUMNS: Final = (
@@ -43,20 +43,17 @@ class Dynamics:
 
 def known_dynamics() -> Dynamics:
     """Return the definitions of `overnight.traits.dynamics`, whose undefined values are NaN."""
-    module: Any = importlib.import_module("overnight.traits.dynamics")
+    return Dynamics(velocity=velocity, commitment_position=_commitment, persistence=_persistence)
 
-    def commitment_position(reply: Series) -> int | None:
-        found = module.scalar(module.commitment(reply))
-        # Entry t of the acceleration is the bend at token t + 1.
-        return None if found is None else int(found) + 1
 
-    def persistence(reply: Series) -> int | None:
-        found = module.scalar(module.persistence(reply))
-        return None if found is None else int(found)
+def _commitment(reply: Series) -> int | None:
+    found = scalar(commitment(reply))
+    return None if found is None else int(found) + 1  # its entry t is the bend at token t + 1
 
-    return Dynamics(
-        velocity=module.velocity, commitment_position=commitment_position, persistence=persistence
-    )
+
+def _persistence(reply: Series) -> int | None:
+    found = scalar(persistence(reply))
+    return None if found is None else int(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

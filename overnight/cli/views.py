@@ -62,7 +62,7 @@ def stop_run(experiments: Path, run: str) -> None:
 def rebuild_report(experiments: Path, run: str) -> None:
     """Write the reports of a run again."""
     # What reports are made with takes seconds to load, and listing, showing and stopping runs have no use for it.
-    from overnight.report.reading import UNCERTAINTY  # noqa: PLC0415
+    from overnight.report.reading import CAPTURE, UNCERTAINTY  # noqa: PLC0415
     from overnight.report.writing import write_reports  # noqa: PLC0415
     from overnight.runs.ending import seal_reports  # noqa: PLC0415
 
@@ -74,7 +74,12 @@ def rebuild_report(experiments: Path, run: str) -> None:
             # A table that is damaged is named in the report.
             with contextlib.suppress(OvernightError):
                 write_files_again(folder)
-        write_reports(folder)
+        if read_manifest(folder).kind == CAPTURE:
+            from overnight.report.capture.files import write_capture_files_again  # noqa: PLC0415
+
+            write_capture_files_again(folder)
+        else:
+            write_reports(folder)
         seal_reports(folder)
     print(folder.aggregate_report)  # noqa: T201
     print(folder.html_report)  # noqa: T201

@@ -20,6 +20,7 @@ from overnight.telemetry.environment import gpus
 
 # Raise it when rows get a field that answers from before do not have.
 ANSWER_VERSION = 1
+_TOKENS_WITH_IDS = 2  # of the same, for transformers
 # Instruction sets for which kernels differ, and with them the last bits of a sum.
 _KERNEL_FLAGS = (
     "sse3",
@@ -136,7 +137,7 @@ def _transformers_identity(model: ModelSpec, settings: EngineSettings) -> dict[s
     libraries = ["torch", "transformers", "tokenizers"] + (["bitsandbytes"] if model.held_in_bits else [])
     device = settings.transformers.device
     return {
-        "answer_version": ANSWER_VERSION,
+        "answer_version": _TOKENS_WITH_IDS,
         "engine": model.engine.value,
         "library": [f"{name} {version(name)}" for name in libraries],
         "samplers": SAMPLERS,

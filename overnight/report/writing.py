@@ -2,7 +2,7 @@
 
 from overnight.report.figures import write_figures
 from overnight.report.page import run_page
-from overnight.report.reading import UNCERTAINTY, read_run
+from overnight.report.reading import CAPTURE, UNCERTAINTY, read_run
 from overnight.report.run_markdown import run_markdown
 from overnight.report.summary import write_summary
 from overnight.report.trial_markdown import trial_markdown
@@ -17,11 +17,18 @@ def write_reports(folder: RunFolder) -> None:
     Raises:
         StoreError: the run has no manifest that can be read.
     """
-    if read_manifest(folder).kind == UNCERTAINTY:
+    kind = read_manifest(folder).kind
+    if kind == UNCERTAINTY:
         # scikit-learn and the planner are loaded for this kind alone.
         from overnight.report.uncertainty.writing import write_uncertainty_reports  # noqa: PLC0415
 
         write_uncertainty_reports(folder)
+        return
+    if kind == CAPTURE:
+        # As is pyarrow for this one.
+        from overnight.report.capture.files import write_capture_reports  # noqa: PLC0415
+
+        write_capture_reports(folder)
         return
     run = read_run(folder)
     for trial in run.trials:

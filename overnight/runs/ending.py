@@ -175,7 +175,8 @@ def seal_reports(folder: RunFolder) -> None:
             folder.analysis,
             folder.analysis_summary,
         ]
-        files += sorted(folder.figures.glob("*.p*"))
+        files += sorted(folder.figures.rglob("*.p*"))
+        files += sorted(folder.all_vectors.rglob("*.*"))
         artifacts = dict(seal(folder.path, file) for file in files if file.is_file())
         return manifest.model_copy(update={"artifacts": artifacts})
 

@@ -5,11 +5,12 @@ vectors, so that its folder can be read alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from overnight.activations.points import Component, Point, labels
 from overnight.engines.sources import fetch
@@ -27,7 +28,7 @@ from overnight.spec.model import ModelSpec
 from overnight.spec.trait import TraitSpec
 from overnight.spec.trait_capture import TraitCaptureExperiment, VectorSettings
 from overnight.store.content_store import ContentStore, cache_folder
-from overnight.store.files import write_json
+from overnight.store.files import write_json, write_text
 from overnight.traits.directions import (
     Applied,
     TraitDirections,
@@ -39,10 +40,11 @@ from overnight.traits.methods import Method
 from overnight.traits.superposition import write_superposition
 from overnight.traits.validity import ValiditySettings, validate_trait
 from overnight.traits.validity_record import DEFINITIONS, SCHEMA_VERSION
-from overnight.vectors.key import StateKey
+from overnight.vectors.key import KEY_FILE, StateKey
 from overnight.vectors.states import Mode, StateStore
 from overnight.vectors.trait_vectors import KIND, FoundVectors, StoredVectors, VectorKey, stored_vectors
 
+_FILES = ("directions.safetensors", "validity.json", "superposition.csv")
 _RENDERING = "texts as they are, messages by the model's chat template"
 
 
@@ -89,18 +91,30 @@ async def trait_vectors(
     """
     n_layers = widths(read_facts(fetch(model).path)).n_layers
     projected = projected_points(experiment, n_layers)
-    making = _Making(model, experiment.vectors, extracted_points(projected), engine, asking, mode)
-    found = [await making.of(trait) for trait in experiment.traits if isinstance(trait, TraitSpec)]
-    write_vectors(folder, found, projected, experiment.vectors)
-    return TraitVectors(
+    points, settings = extracted_points(projected), experiment.vectors
+    shown = [
+        await shown_trait(trait, settings.replies, asking)
+        for trait in experiment.traits
+        if isinstance(trait, TraitSpec)
+    ]
+    keys = [vector_key(each.name, each.digest, model, settings, points) for each in shown]
+    # Not a digest of the file, which names the same things in another order each time.
+    name = digest([[key.digest for key in keys], labels(projected), settings.applied, settings.layer])
+    vectors = TraitVectors(
         folder=folder,
-        # Not the file's: it names the same things in another order each time.
-        digest=digest([making.keys, labels(projected), _applied(experiment.vectors)]),
-        traits=tuple(each.directions.trait for each in found),
+        digest=name,
+        traits=tuple(each.name for each in shown),
         n_layers=n_layers,
-        was_cached=all(each.was_cached for each in found),
-        n_read=making.n_read,
+        was_cached=True,
+        n_read=0,
     )
+    if mode is not Mode.FORCE and _digest_of(folder) == name:
+        return vectors
+    making = _Making(model, settings, points, engine, asking, mode)
+    found = [await making.of(each, key) for each, key in zip(shown, keys, strict=True)]
+    write_vectors(folder, found, projected, settings)
+    _write_key(folder, name, shown, keys)
+    return replace(vectors, was_cached=all(each.was_cached for each in found), n_read=making.n_read)
 
 
 def extracted_points(projected: Sequence[Point]) -> tuple[Point, ...]:
@@ -180,13 +194,10 @@ class _Making:
         self._asking = asking
         self._mode = mode
         self._states: StateStore | None = None
-        self.keys: list[str] = []  # of the vectors, in the order in which they were asked for
         self.n_read = 0
 
-    async def of(self, trait: TraitSpec) -> StoredVectors:
-        shown = await shown_trait(trait, self._settings.replies, self._asking)
-        key = vector_key(trait.name, shown.digest, self._model, self._settings, self._points)
-        self.keys.append(key.digest)
+    async def of(self, shown: ShownTrait, key: VectorKey) -> StoredVectors:
+        """Return the vectors of a trait; its texts are read first, where they were not."""
         is_known = ContentStore(cache_folder(), KIND).find(key.as_dict()) is not None
         if self._mode is Mode.FORCE or (not is_known and self._mode is not Mode.READ_ONLY):
             self.n_read += await keep_missing(
@@ -258,8 +269,23 @@ class _Making:
         )
 
 
-def _applied(settings: VectorSettings) -> list[str | int]:
-    return [settings.applied, settings.layer]
+def _write_key(folder: Path, name: str, shown: Sequence[ShownTrait], keys: Sequence[VectorKey]) -> None:
+    """Write what the vectors of a folder were made from; it is written last, and says that the others are there."""
+    traits = {
+        each.name: {"shown_by": dict(each.facts)} | key.as_dict()
+        for each, key in zip(shown, keys, strict=True)
+    }
+    text = yaml.safe_dump({"digest": name, "traits": traits}, sort_keys=False, width=110)
+    write_text(folder / KEY_FILE, text)
+
+
+def _digest_of(folder: Path) -> str | None:
+    """Return the digest of what the vectors of a folder were made from; None where they are not all there."""
+    path = folder / KEY_FILE
+    if not path.is_file() or not all((folder / name).is_file() for name in _FILES):
+        return None
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return str(found.get("digest")) if isinstance(found, dict) else None
 
 
 def _same_state(point: Point) -> Point:

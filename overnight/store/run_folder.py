@@ -251,9 +251,14 @@ class RunFolder:
         """Return where what was read of each prompt of a model lies, a file a sequence."""
         return self.path / "states" / model
 
+    @property
+    def all_vectors(self) -> Path:
+        """Where trait vectors lie, a folder a model."""
+        return self.path / "vectors"
+
     def vectors(self, model: str) -> Path:
         """Return where the trait vectors of a model lie."""
-        return self.path / "vectors" / model
+        return self.all_vectors / model
 
     @property
     def items_folder(self) -> Path:
