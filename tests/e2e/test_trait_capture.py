@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from overnight.engines.sources import fetch
+from overnight.spec.config_root import ConfigRoot, shipped_config
 from tests.e2e.conftest import CommandLine
 
 SWEEP = """
@@ -97,13 +99,13 @@ def test_a_model_is_loaded_once_and_a_prompt_of_two_groups_is_read_once(run: Pat
 
 
 def test_projections_are_those_of_a_plain_script(run: Path, model_cache: Path) -> None:
-    # No code of ours: the model, its chat template, and hidden_states. The last block's output is not among them, for
-    # transformers norms it.
+    # No code of ours but what finds the weights: the model, its chat template, and hidden_states. The last block's
+    # output is not among them, for transformers norms it.
     import torch
     from safetensors.numpy import load_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    (weights,) = {path.parent for path in model_cache.rglob("model.safetensors")}
+    weights = fetch(ConfigRoot(shipped_config()).model("smollm2-135m-instruct-fp32"), model_cache).path
     model, tokenizer = AutoModelForCausalLM.from_pretrained(weights), AutoTokenizer.from_pretrained(weights)
     (folder,) = (run / "vectors").iterdir()
     directions = load_file(folder / "directions.safetensors")
@@ -118,9 +120,10 @@ def test_projections_are_those_of_a_plain_script(run: Path, model_cache: Path) -
         with torch.no_grad():
             states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states
         for layer in (0, 3, 17, 28):
-            vectors = directions["directions"][directions["group_of_point"][3 * layer]]
+            point = 3 * layer + 2  # in, mid, out
+            vectors = directions["directions"][directions["group_of_point"][point]]
             expected = states[layer + 1][0].numpy() @ (vectors / np.linalg.norm(vectors, axis=1)[:, None]).T
-            found = stored["projections"][:, 3 * layer + 2]  # in, mid, out
+            found = stored["projections"][:, point]
             assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
         assert (
             np.abs(stored["raw.3.residual_out"] - states[4][0].numpy()).max()
@@ -145,7 +148,11 @@ def test_the_vectors_are_worth_what_is_said_of_them(run: Path) -> None:
     validity = json.loads(path.read_text())
     assert {trait["trait"] for trait in validity["traits"]} == {"doubt", "anger"}
     for trait in validity["traits"]:
-        assert 0 <= trait["held_out_accuracy"] <= 1
+        held_out = trait["nested"][
+            "held_out"
+        ]  # texts that neither the vector nor the choice of its layer has seen
+        assert 0 <= held_out["accuracy"] <= 1
+        assert len(trait["points"]) == 61  # two in each of 30 blocks, and what enters the first
 
 
 def test_everything_inside_a_layer_is_there_for_the_group_that_asked(run: Path) -> None:
@@ -168,11 +175,11 @@ def test_the_files_of_a_run_are_what_they_should_be_and_a_cut_one_is_found(
     path = next(run.glob("*/results/summary.csv"))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    try:
-        said = command_line("verify", "traits", expect=1)
-    finally:
-        path.write_bytes(whole)
-    assert "summary.csv" in said
+    process = command_line.start("verify", "traits")
+    said, _ = process.communicate(timeout=120)
+    path.write_bytes(whole)
+    assert process.returncode == 1
+    assert "results/summary.csv" in said
     command_line("verify", "traits")
 
 
@@ -199,6 +206,7 @@ def test_a_second_run_finds_the_vectors_and_reads_no_text_again(
     assert all((again[name] == before[name]).all() for name in before)
 
 
+@pytest.mark.slow  # two more loads of the model
 def test_a_capture_that_is_killed_goes_on_where_it_was(
     command_line: CommandLine, capture: str, run: Path, kill
 ) -> None:
