@@ -18,7 +18,9 @@ import pytest
 _START_S = 240
 _RUN_S = 900.0
 
-# Short prompts and answers: what is tested is what happens around the model, and the model is slow.
+# Short prompts and answers: what is tested is what happens around the model, and the model is slow. Answers are asked
+# a second time, and looked at more closely, only where a test says so.
+AUDITED = ("--set", "execution.audit.share=0.02")  # at least 4 draws of each trial
 FILES = {
     "small.yaml": """
         kind: prompt-sweep
@@ -31,7 +33,8 @@ FILES = {
             models: [smollm2-135m-instruct-q4_1]
             prompt_sets: [terse, polite]
             temps: [0.0, 0.7]
-        execution: {max_concurrent_requests: 3, engine: {gpu_layers: 0}}
+          statistics: {analyses: []}
+        execution: {max_concurrent_requests: 3, engine: {gpu_layers: 0}, audit: {share: 0}}
     """,
     "prompts/terse.yaml": "{control: control.txt, treatment: terse.txt}",
     "prompts/polite.yaml": "{control: control.txt, treatment: polite.txt}",

@@ -6,15 +6,20 @@ import os
 import shutil
 import signal
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import psutil
 import pytest
 
 from overnight.ids import file_digest, text_digest
+from overnight.spec.prompt_sweep import Analysis
+from tests.e2e.conftest import AUDITED
 
 N_REQUESTS = 2 * 4 * 2 * 2  # trials x items x arms x temperatures
+ANALYSES = get_args(Analysis)
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +37,8 @@ def undisturbed(undisturbed_run, tables_of) -> dict[str, bytes]:
 
 
 def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, config) -> None:
-    out = overnight_alone("run", config, "--run-id", "alone")
+    analysed = ("--set", f"experiment.statistics.analyses=[{', '.join(ANALYSES)}]")
+    out = overnight_alone("run", config, "--run-id", "alone", *AUDITED, *analysed)
     run = overnight_alone.run_folder("alone")
     manifest = overnight_alone.manifest("alone")
     assert "experiments/run_alone/aggregate_report.md" in out
@@ -75,6 +81,7 @@ def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, con
             "results/per_item_scores.csv",
             "results/significance.json",
             "results/costs.json",
+            *(f"results/{name}.json" for name in ANALYSES),
             "reports/report.md",
         ):
             sealed = record["artifacts"][f"{slug}/{name}"]
@@ -82,18 +89,21 @@ def test_a_run_without_a_server_leaves_the_whole_run_folder(overnight_alone, con
         assert len(_rows(run / slug / "results" / "predictions.csv")) == 16
         assert len(_rows(run / slug / "results" / "per_item_scores.csv")) == 16  # one draw an item and arm
         assert sorted((run / slug / "results" / "parts").iterdir())
+        audited = json.loads((run / slug / "results" / "audit.json").read_text())
+        assert (audited["state"], audited["n_draws"], audited["n_chosen"]) == ("complete", 16, 4)
     assert not list(run.glob("engines/*.json"))  # the hosts are gone
     assert not list(run.rglob("*.part"))  # no scratch files
 
 
 def test_every_row_says_what_was_sent_and_it_is_what_its_trial_asks_for(overnight, config) -> None:
-    overnight("run", config, "--run-id", "sent", "--top-p", "1.0,0.9", "--prompt-sets", "terse")
+    narrow = ("--prompt-sets", "terse", "--limit-items", "2")
+    overnight("run", config, "--run-id", "sent", "--top-p", "1.0,0.9", *narrow)
     run = overnight.run_folder("sent")
     plan = json.loads((run / "plan.json").read_text())
     trials = {trial["slug"]: trial for block in plan["blocks"] for trial in block["trials"]}
     assert len(trials) == 2
     rows = overnight.journal_rows("sent")
-    assert len(rows) == N_REQUESTS
+    assert len(rows) == N_REQUESTS // 2
     for row in rows:
         trial = trials[row["trial"]]
         _, _, condition, temperature, _, kind = row["custom_id"].split("|")
@@ -119,61 +129,99 @@ def test_every_row_says_what_was_sent_and_it_is_what_its_trial_asks_for(overnigh
 def test_killed_at_any_moment_a_run_goes_on_and_ends_with_the_same_tables(
     overnight, config, undisturbed, tables_of, kill
 ) -> None:
+    # One run, killed with its first row, inside its first trial and inside its second one.
+    asked: Counter[str] = Counter()
+    process = overnight.start("run", config, "--run-id", "killed", *AUDITED)
     for n_rows in (1, 9, 20):
-        run_id = f"killed{n_rows}"
-        process = overnight.start("run", config, "--run-id", run_id)
-        overnight.wait_for_rows(run_id, n_rows, process)
+        overnight.wait_for_rows("killed", max(n_rows, len(asked) + 1), process)
         kill(process)
-        before = Counter(row["custom_id"] + row["trial"] for row in overnight.journal_rows(run_id))
-        assert "interrupted" in overnight("show", run_id)
+        before = _asked(overnight, "killed")
+        assert asked < before
+        assert len(before) < N_REQUESTS
+        if n_rows == 1:
+            assert "interrupted" in overnight("show", "killed")
+        asked = before
+        process = overnight.start("resume", "killed", "--max-concurrent-jobs", "2")
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, out + err
+    after = _asked(overnight, "killed")
+    assert asked <= after
+    assert len(after) == N_REQUESTS
+    assert set(after.values()) == {1}  # none was asked twice
+    # At every temperature, since seeds belong to draws and answers do not depend on the batch.
+    assert tables_of(overnight.run_folder("killed")) == undisturbed
 
-        overnight("resume", run_id, "--max-concurrent-jobs", "2")
-        after = Counter(row["custom_id"] + row["trial"] for row in overnight.journal_rows(run_id))
-        assert before <= after
-        assert len(after) == N_REQUESTS
-        assert set(after.values()) == {1}  # none was asked twice
-        # At every temperature, since seeds belong to draws and answers do not depend on the batch.
-        assert tables_of(overnight.run_folder(run_id)) == undisturbed
+
+@dataclass(frozen=True, kw_only=True)
+class Restarted:
+    """A run whose engine was killed, and what was said to others while it went on."""
+
+    to_a_second_resume: str
+    to_whoever_lists: str
+    returncode: int
+    said: str
+
+
+@pytest.fixture(scope="module")
+def restarted(command_line, config) -> Restarted:
+    process = command_line.start("run", config, "--run-id", "enginekill")
+    command_line.wait_for_rows("enginekill", 6, process)
+    (state,) = command_line.run_folder("enginekill").glob("engines/*.json")
+    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)
+    # The engine is loaded again, and most requests are still to be asked.
+    refused = command_line("resume", "enginekill", expect=2)
+    listed = command_line("list")
+    out, err = process.communicate(timeout=300)
+    return Restarted(
+        to_a_second_resume=refused,
+        to_whoever_lists=listed,
+        returncode=process.returncode,
+        said=out + err,
+    )
 
 
 def test_an_engine_killed_in_mid_trial_costs_nothing_but_a_restart(
-    overnight, config, undisturbed, tables_of
+    command_line, restarted, undisturbed, tables_of
 ) -> None:
-    process = overnight.start("run", config, "--run-id", "enginekill")
-    overnight.wait_for_rows("enginekill", 6, process)
-    (state,) = overnight.run_folder("enginekill").glob("engines/*.json")
-    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out + err
-    (block,) = overnight.manifest("enginekill")["blocks"].values()
+    assert restarted.returncode == 0, restarted.said
+    (block,) = command_line.manifest("enginekill")["blocks"].values()
     assert (block["loads"], block["restarts"]) == (2, 1)
-    assert all(row["status"] == "ok" for row in overnight.journal_rows("enginekill"))
-    assert tables_of(overnight.run_folder("enginekill")) == undisturbed
+    assert all(row["status"] == "ok" for row in command_line.journal_rows("enginekill"))
+    assert tables_of(command_line.run_folder("enginekill")) == undisturbed
 
 
-@pytest.mark.parametrize("way", ["ctrl-c", "stop command"])
-def test_a_stopped_run_ends_with_130_and_goes_on(overnight, config, undisturbed, tables_of, way) -> None:
-    process = overnight.start("run", config, "--run-id", "stopped")
-    overnight.wait_for_rows("stopped", 5, process)
-    if way == "ctrl-c":
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        overnight("stop", "stopped")
-    n_then = len(overnight.journal_rows("stopped"))
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, out + err
-    assert "overnight resume stopped" in err
-    n_rows = len(overnight.journal_rows("stopped"))
-    # Three were under way, and a look at the stop file is due five times a second.
-    assert n_then <= n_rows <= n_then + 12
-    assert overnight.manifest("stopped")["state"] == "stopped"
-    assert not [
-        p
-        for p in psutil.process_iter(["cmdline"])
-        if str(overnight.folder) in " ".join(p.info["cmdline"] or [])
-    ]
+def test_two_processes_cannot_work_on_one_run(restarted) -> None:
+    assert "worked on by another process" in restarted.to_a_second_resume
+    assert "enginekill" in restarted.to_whoever_lists
 
-    overnight("resume", "stopped")
+
+def test_a_stopped_run_ends_with_130_and_goes_on(overnight, config, undisturbed, tables_of) -> None:
+    # One run, stopped by the command and, gone on, by Ctrl-C. One request at a time: a command takes its time.
+    process = overnight.start("run", config, "--run-id", "stopped", "--max-concurrent-jobs", "1")
+    n_rows = 0
+    for way in ("stop command", "ctrl-c"):
+        overnight.wait_for_rows("stopped", n_rows + 2, process)
+        if way == "ctrl-c":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            overnight("stop", "stopped")
+        n_then = len(overnight.journal_rows("stopped"))
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130, out + err
+        assert "overnight resume stopped" in err
+        n_rows = len(overnight.journal_rows("stopped"))
+        # At most three were under way, and a look at the stop file is due five times a second.
+        assert n_then <= n_rows <= n_then + 12
+        assert n_rows < N_REQUESTS
+        assert overnight.manifest("stopped")["state"] == "stopped"
+        assert not [
+            p
+            for p in psutil.process_iter(["cmdline"])
+            if str(overnight.folder) in " ".join(p.info["cmdline"] or [])
+        ]
+        process = overnight.start("resume", "stopped", "--max-concurrent-jobs", "3")
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, out + err
     assert tables_of(overnight.run_folder("stopped")) == undisturbed
 
 
@@ -231,29 +279,17 @@ def test_a_request_is_sent_once_whatever_trial_or_run_asks_it(
 
     assert "all of them what was written" in reusing("cache", "verify")
     reusing("cache", "clear", "requests", "--yes")
-    reusing("run", config, "--run-id", "third", "--prompt-sets", "terse")
+    reusing("run", config, "--run-id", "third", "--prompt-sets", "terse", "--limit-items", "2")
     (trial,) = reusing.manifest("third")["trials"].values()
-    assert (trial["counts"]["sent"], trial["counts"]["cache_hits"]) == (N_REQUESTS // 2, 0)
+    assert (trial["counts"]["sent"], trial["counts"]["cache_hits"]) == (N_REQUESTS // 4, 0)
 
 
-def test_two_processes_cannot_work_on_one_run(overnight, config) -> None:
-    process = overnight.start("run", config, "--run-id", "held")
-    try:
-        overnight.wait_for_rows("held", 1, process)
-        assert "worked on by another process" in overnight("resume", "held", expect=2)
-        assert "held" in overnight("list")
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
-
-
-def test_the_graph_shows_the_run_its_trials_and_their_tasks(overnight, config, api) -> None:
-    overnight("run", config, "--run-id", "graph", "--limit-items", "2")
-    runs = _post(api, "flow_runs/filter", {"flow_runs": {"name": {"any_": ["graph"]}}})
-    (parent,) = runs
+def test_the_graph_shows_the_run_its_trials_and_their_tasks(command_line, undisturbed_run, api) -> None:
+    runs = _post(api, "flow_runs/filter", {"flow_runs": {"name": {"any_": ["undisturbed"]}}})
+    parent = min(runs, key=lambda run: run["start_time"])  # a copy of the run is resumed by another test
     assert parent["state"]["type"] == "COMPLETED"
     children = _post(api, "flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [parent["id"]]}}})
-    slugs = set(overnight.manifest("graph")["trials"])
+    slugs = set(command_line.manifest("undisturbed")["trials"])
     assert {child["name"] for child in children} == slugs
     for child in children:
         tasks = _post(api, "task_runs/filter", {"flow_runs": {"id": {"any_": [child["id"]]}}})
@@ -290,6 +326,10 @@ def test_the_module_takes_the_same_arguments(overnight, config) -> None:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert overnight.manifest("module")["state"] == "done"
+
+
+def _asked(overnight, run_id: str) -> Counter[str]:
+    return Counter(row["custom_id"] + row["trial"] for row in overnight.journal_rows(run_id))
 
 
 def _post(api: str, path: str, body: dict) -> list[dict]:
