@@ -17,6 +17,7 @@ from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trait_trials import TraitTrial
 from overnight.runs.calculating import calculating, generating
 from overnight.runs.capture_tables import write_capture_tables
+from overnight.runs.captured import note_passes
 from overnight.runs.capturing import Captured, CaptureWork, capture
 from overnight.runs.instructed_replies import Asking
 from overnight.runs.trait_vectors import TraitVectors, trait_vectors
@@ -27,6 +28,9 @@ from overnight.store.run_folder import RunFolder
 from overnight.vectors.states import Mode
 from tasks.ladder import is_out_of_memory, memory_watched, step_down_after_failure
 from tasks.trial_work import TrialWork
+
+# Relative, for a model in half precision: kernels for other numbers of rows round otherwise. In float32 it is 1e-5.
+_LARGEST_PROBE_DIFFERENCE = 2e-2
 
 # NO_CACHE throughout: Prefect's cache knows nothing of files that have gone or changed; the stores of states and of
 # vectors do, and the state's name says `Cached`.
@@ -114,6 +118,15 @@ async def _capture(
         captured = await capture(work, engine)
     finally:
         await engine.close()
+    probe = captured.largest_probe_difference
+    note_passes(folder.trial(trial.slug), captured.n_passed, captured.seconds, probe)
+    if probe is not None and probe > _LARGEST_PROBE_DIFFERENCE:
+        get_run_logger().warning(
+            "%s: a sequence in a batch differs from the same one alone by %.1e of the largest value; "
+            "execution.engine.batch_invariant: true reads them one at a time",
+            trial.slug,
+            probe,
+        )
     get_run_logger().info(
         "%s: %d of %d prompts captured, %d passes in %.1f s",
         trial.slug,

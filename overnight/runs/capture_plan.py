@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from overnight.activations.points import Component, Point
@@ -44,17 +45,14 @@ def answered_prompts(folder: TrialFolder, plan: Plan, trial: TraitTrial) -> Iter
     """
     offsets = effective_rows(folder.journal)
     (arm,) = trial.arms(plan.conditions)
-    for item in plan.items_of(trial):
-        name = custom_id(item.key, arm.condition.value, arm.temperature, 0, item.type.value)
-        row = None
-        if name in offsets:
-            with folder.journal.open("rb") as journal:
-                row = row_at(journal, offsets[name])
-        if row is None or row["status"] != "ok":
-            yield AnsweredPrompt(item=item, custom_id=name, row=row, reply_ids=())
-            continue
-        ids = tuple(int(token["id"]) for token in row["tokens"] or ())
-        yield AnsweredPrompt(item=item, custom_id=name, row=row, reply_ids=ids)
+    with folder.journal.open("rb") if offsets else BytesIO() as journal:
+        for item in plan.items_of(trial):
+            name = custom_id(item.key, arm.condition.value, arm.temperature, 0, item.type.value)
+            row = row_at(journal, offsets[name]) if name in offsets else None
+            is_answered = row is not None and row["status"] == "ok"
+            tokens = (row["tokens"] or ()) if row is not None and is_answered else ()
+            ids = tuple(int(token["id"]) for token in tokens)
+            yield AnsweredPrompt(item=item, custom_id=name, row=row, reply_ids=ids)
 
 
 def projected_points(experiment: TraitCaptureExperiment, n_layers: int) -> tuple[Point, ...]:

@@ -1,7 +1,8 @@
 """Which prompts of a trial were captured: its journal of captures, as far as what it names is there."""
 
+from overnight.store.files import read_json, write_json
 from overnight.store.journal import Row, is_done, read_rows
-from overnight.store.run_folder import RunFolder
+from overnight.store.run_folder import RunFolder, TrialFolder
 
 
 def captured_rows(folder: RunFolder, slug: str, model: str | None = None) -> dict[str, Row]:
@@ -32,4 +33,26 @@ def what_is_not_captured(folder: RunFolder, slug: str, expected: int) -> str | N
     why = f": {errors[-1]}" if errors else ""
     return (
         f"{expected - len(done)} of {expected} prompts are not captured{why}; `overnight resume` tries again"
+    )
+
+
+def note_passes(folder: TrialFolder, n_passes: int, seconds: float, probe: float | None) -> None:
+    """Add a stretch of reading to what the trial has of them, in ``capture.json``.
+
+    Args:
+        folder: of the trial.
+        n_passes: sequences that went through the model.
+        seconds: that it took, files included.
+        probe: the largest difference of a sequence in a batch from the same one alone, relative; None: not probed.
+    """
+    path = folder.capture_facts
+    before = read_json(path) if path.is_file() else {}
+    probes = [each for each in (before.get("largest_probe_difference"), probe) if each is not None]
+    write_json(
+        path,
+        {
+            "passes": before.get("passes", 0) + n_passes,
+            "seconds": round(before.get("seconds", 0.0) + seconds, 3),
+            "largest_probe_difference": max(probes, default=None),
+        },
     )

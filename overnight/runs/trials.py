@@ -142,6 +142,7 @@ def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[st
         trial.projections.with_suffix(".csv"),
         trial.projection_summary,
         trial.capture_index,
+        trial.capture_facts,
         *(folder.path / row["path"] for row in captured_rows(folder, slug).values()),
         *sorted(folder.batch_inputs(slug).glob("*.jsonl")),
     ]

@@ -110,6 +110,11 @@ class TrialFolder:
         return self.results / "summary.csv"
 
     @property
+    def capture_facts(self) -> Path:
+        """How many sequences were read, how long that took, and how far a batch was from single sequences."""
+        return self.results / "capture.json"
+
+    @property
     def capture_index(self) -> Path:
         """Which tensors lie in which file."""
         return self.results / "index.json"
