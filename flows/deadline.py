@@ -11,6 +11,7 @@ from flows.trial import trial
 from overnight.errors import OvernightError, StopRequested
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.rounds import share_of_time
+from overnight.runs.captured import effective_captures
 from overnight.runs.ending import fail_trials, stop_trials
 from overnight.runs.generating import count_draws
 from overnight.runs.reusing import reuse_in_block
@@ -88,6 +89,11 @@ def _unfinished(folder: RunFolder, plan: Plan, states: dict[str, State]) -> list
 
 
 def _n_open(folder: RunFolder, plan: Plan, block: ModelBlock) -> int:
-    """Return how many draws of a block were neither answered nor given up."""
+    """Return how many draws of a block were neither answered nor given up, and how many prompts nobody has read."""
     counts = [count_draws(folder, plan, each) for each in block.trials]
-    return sum(each.expected - each.done - each.errors for each in counts)
+    n_unread = sum(
+        plan.requests_per_trial[each.slug] - len(effective_captures(folder, each.slug))
+        for each in block.trials
+        if each.captures
+    )
+    return sum(each.expected - each.done - each.errors for each in counts) + n_unread
