@@ -257,7 +257,7 @@ BAD_FILES: dict[str, tuple[str, str, str, str]] = {
         "[facts",
         "s.yaml:4:11: expected ',' or ']', but got ':'",
     ),
-    "another kind": ("sweeps/s.yaml", "name: s", "kind: trait-capture", "kind: found 'trait-capture'"),
+    "another kind": ("sweeps/s.yaml", "name: s", "kind: trait-sweep", "kind: found 'trait-sweep'"),
     "missing model": ("sweeps/s.yaml", "tiny", "tinny", "no tinny.yaml; did you mean 'tiny'?"),
     "missing prompt set": ("sweeps/s.yaml", "brief", "brieff", "no brieff.yaml; did you mean 'brief'?"),
     "missing data set": ("sweeps/s.yaml", "[facts]", "[fact]", "no fact.yaml; did you mean 'facts'?"),
@@ -456,6 +456,7 @@ def test_a_sweep_that_is_not_there_is_named(argument: str, capsys: pytest.Captur
     assert left_with("validate", argument) == 2
     assert capsys.readouterr().err == (
         f"overnight: {argument}: no such file; give a path, or the name of a shipped sweep: quickstart, "
+        "traits-gemma-2-2b, traits-llama-3.1-8b, traits-quickstart, "
         "uncertainty-baseline-validation, uncertainty-extensions, uncertainty-full-grid, uncertainty-large-models, "
         "uncertainty-quickstart, uncertainty-small-models\n"
     )
