@@ -31,6 +31,23 @@ class Resamples:
         """The estimate, None where it is undefined."""
         return None if self.undefined_because else self.estimate
 
+    @property
+    def standard_error(self) -> float | None:
+        """Standard deviation of the resamples, ddof 1; None where one of them is undefined, or there is one source."""
+        if not self._has_spread or len(self.resampled) == 1:
+            return None
+        return float(self.resampled.std(ddof=1))
+
+    @property
+    def bias(self) -> float | None:
+        """Mean of the resamples less the estimate, None as above; the estimate less this is corrected for it."""
+        return float(self.resampled.mean()) - self.estimate if self._has_spread else None
+
+    @property
+    def _has_spread(self) -> bool:
+        is_defined = self.undefined_because is None and bool(np.isfinite(self.resampled).all())
+        return is_defined and len(self.sources) > 1
+
     def less(self, other: "Resamples") -> "Resamples":
         """Return this number less another one of the same resamples: a gap with its own interval.
 

@@ -3,7 +3,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overnight.best_of_k.order_statistics import best_at, expected_highest, expected_lowest, rank_weights
@@ -23,6 +23,7 @@ def test_the_golden_vector() -> None:
     assert expected_lowest(np.array([1.0, 2.0, 3.0, 4.0])).tolist() == found.tolist()
 
 
+@settings(max_examples=40, deadline=None)
 @given(ERRORS)
 def test_it_is_the_mean_of_the_best_over_all_subsets(values: list[float]) -> None:
     found = expected_lowest(np.array(values))
@@ -68,6 +69,7 @@ def test_a_draw_that_failed_is_no_draw_and_more_than_there_are_is_undefined() ->
     assert expected_lowest(np.array([])).shape == (0,)
 
 
+@settings(max_examples=40, deadline=None)
 @given(ERRORS)
 def test_weights_are_the_share_of_subsets_in_which_a_draw_is_the_best(values: list[float]) -> None:
     n = len(values)

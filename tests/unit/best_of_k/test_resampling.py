@@ -7,6 +7,8 @@ from overnight.best_of_k.order_statistics import rank_weights
 from overnight.best_of_k.recovery import left_out_totals, recovery
 from overnight.best_of_k.resampling import enough_vectors, intervals, resample
 from overnight.best_of_k.sums import RecoverySums, RecoveryTally, merge
+from overnight.stats.clustered import resampled_counts
+from overnight.stats.rng import stream
 
 KS = [1, 4]
 
@@ -29,9 +31,6 @@ def test_a_resample_is_what_the_vectors_of_its_sources_give() -> None:
     x, y, sources = drawn(14, 5)
     sums = sums_of(x, y, sources)
     found = resample(sums, KS, n_resamples=20, seed=3)
-    from overnight.stats.clustered import resampled_counts
-    from overnight.stats.rng import stream
-
     counts = np.concatenate(list(resampled_counts(np.arange(5), 20, stream(3, "best-of-k bootstrap"))))
     for row, times in enumerate(counts):
         rows = [i for i in range(14) for _ in range(times[i % 5])]
@@ -79,6 +78,8 @@ def test_intervals_agree_with_scipy_where_every_vector_is_a_source(method: str, 
     ours = both.percentile if method == "percentile" else both.bca
     assert found.value == pytest.approx(float(by_definition(np.arange(60))))
     # The Monte Carlo error of an extreme quantile at B = 8,000 is about .03 standard errors.
+    assert found.standard_error == pytest.approx(theirs.standard_error, rel=0.05)
+    assert found.bias == pytest.approx(found.resampled.mean() - found.estimate)
     wanted = (theirs.confidence_interval.low, theirs.confidence_interval.high)
     assert (ours.low, ours.high) == pytest.approx(wanted, abs=0.15 * theirs.standard_error)
 
@@ -127,6 +128,7 @@ def test_where_there_is_no_interval_there_is_a_reason() -> None:
     x, y, _ = drawn(6, 3)
     one = resample(sums_of(x, y, ["a"] * 6), [1], n_resamples=20, seed=1)[1, Measure.FVE]
     assert intervals(one).bca.undefined_because == "one source has no interval"
+    assert (one.standard_error, one.bias) == (None, None)
     # Three sources of one vector each: one resample in nine is a single vector three times, without spread.
     few = resample(sums_of(x[:3], y[:3], ["a", "b", "c"]), [1], n_resamples=200, seed=1)[1, Measure.FVE]
     assert few.value is not None
