@@ -56,6 +56,8 @@ def fve(totals: Totals) -> FloatArray:
     Fraction of variance explained, called variance recovery by the sweep this follows. The mean residual is taken
     off: a reconstruction that is wrong by the same vector everywhere has 1. That is scikit-learn's
     ``explained_variance_score`` with ``multioutput='variance_weighted'``; both variances have N - 1 below.
+    The draw that is kept is the one with the lowest error, the bias in it, so this is not bound to grow with the
+    number of draws; `bias_aware_fve`, `r_squared_grand` and the errors are.
     """
     about_mean = totals.residual_squares - totals.residual_sum_squares / totals.n
     return 1.0 - np.maximum(about_mean, 0.0) / totals.spread

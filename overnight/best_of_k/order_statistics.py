@@ -49,7 +49,7 @@ def expected_lowest(errors: FloatArray) -> FloatArray:
     if not len(drawn):
         return drawn
     gaps = np.diff(drawn)
-    return drawn[0] + (_chances_above(len(drawn)) * gaps).sum(axis=1)
+    return np.asarray(drawn[0] + (_chances_above(len(drawn)) * gaps).sum(axis=1))
 
 
 def expected_highest(scores: FloatArray) -> FloatArray:
