@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from overnight.errors import UndefinedMetricError
+from overnight.stats.bca import TIE, bca_shares
 from overnight.stats.clusters import ClusterSums, Codes, cluster_sums
 from overnight.stats.pairs import FloatArray
 from overnight.stats.resampling import chunks
 
 _MULTINOMIAL_COST = 20  # what one multinomial cell costs in drawn indices, measured at 12,712 pairs
-_TIE = 1e-12  # of the largest value: means closer than this are equal, so rounding decides nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,20 +153,7 @@ def _bca_shares(units: ClusterSums, means: FloatArray, tail: float) -> tuple[flo
     """
     total, n_pairs = units.sums.sum(), units.sizes.sum()
     left_out = (total - units.sums) / (n_pairs - units.sizes)
-    spread = left_out.mean() - left_out
     scale = float(np.abs(units.sums / units.sizes).max())
-    if np.abs(spread).max() <= _TIE * scale:
+    if np.abs(left_out.mean() - left_out).max() <= TIE * scale:
         return "all differences are equal: the jackknife has no spread"
-    # The acceleration has no unit; cubes of the smallest differences would underflow.
-    spread /= np.abs(spread).max()
-    acceleration = float((spread**3).sum() / (6.0 * (spread**2).sum() ** 1.5))
-    distance = means - units.mean
-    share_below = float(np.mean(distance < -_TIE * scale) / 2.0 + np.mean(distance <= _TIE * scale) / 2.0)
-    if not 0.0 < share_below < 1.0:
-        return f"every one of {len(means)} resampled means lies on one side of the mean"
-    bias = stats.norm.ppf(share_below)
-    z = bias + stats.norm.ppf([tail, 1.0 - tail])
-    low, high = stats.norm.cdf(bias + z / (1.0 - acceleration * z))
-    if (1.0 - acceleration * z).min() <= 0.0:
-        return f"the acceleration is {acceleration:.3g}: the correction runs past the end of the resamples"
-    return float(low), float(high)
+    return bca_shares(units.mean, means, left_out, tail, scale=scale, name="mean")
