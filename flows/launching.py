@@ -48,7 +48,7 @@ def call(entrypoint: str, parameters: dict[str, Any]) -> State[Any]:
 def _api() -> tuple[str, Callable[[], None]]:
     """Return where the API is, and how to wait for it: the one that is set, or a process that lives as long as this."""
     if url := get_current_settings().api.url:
-        return str(url), lambda: _require_answer(str(url))
+        return str(url), lambda: require_answer(str(url))
     port = free_port()
     said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this process
     process = subprocess.Popen(
@@ -65,7 +65,12 @@ def _api() -> tuple[str, Callable[[], None]]:
     return url, lambda: _wait_until_healthy(url, process, said)
 
 
-def _require_answer(url: str) -> None:
+def require_answer(url: str) -> None:
+    """Raise unless a Prefect server answers.
+
+    Raises:
+        OvernightError: nothing answers there.
+    """
     try:
         httpx.get(f"{url}/health", timeout=30)
     except httpx.TransportError as error:

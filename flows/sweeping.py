@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import prefect.runtime.flow_run
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
@@ -24,6 +25,13 @@ from overnight.store.run_folder import RunFolder
 from tasks.preparation import prepare
 from tasks.reporting import report
 from tasks.tracking import track
+
+
+def run_name() -> str:
+    """Return what a flow run is called: as its folder, or else as its sweep."""
+    parameters = prefect.runtime.flow_run.parameters
+    sweep = parameters["sweep"]
+    return str(parameters["run"].run_id or (sweep if isinstance(sweep, str) else sweep.name))
 
 
 def carry_out(

@@ -1,34 +1,36 @@
 """The trait capture: models x groups of prompts, each a trial; a model is loaded once for all of them."""
 
 from pathlib import Path
+from typing import Any
 
-import prefect.runtime.flow_run
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.sweeping import carry_out
+from flows.sweeping import carry_out, run_name
 from overnight.planning.plan import Plan
+from overnight.runs.naming import sweep_to_run
+from overnight.spec.base import Name
 from overnight.spec.run_options import RunOptions
 from overnight.spec.sweep import SweepSpec
 from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.store.run_folder import RunFolder
 
 
-def _run_name() -> str:
-    parameters = prefect.runtime.flow_run.parameters
-    return str(parameters["run"].run_id or parameters["sweep"].name)
-
-
 # No retries and no persisted result: a run goes on from its folder, prompt by prompt.
-@flow(name="trait-capture", flow_run_name=_run_name, persist_result=False)
-def trait_capture(sweep: TraitCaptureSpec, run: RunOptions = RunOptions()) -> State[Path]:  # noqa: B008 - frozen
+@flow(name="trait-capture", flow_run_name=run_name, persist_result=False)
+def trait_capture(
+    sweep: Name | TraitCaptureSpec,
+    changes: dict[str, Any] | None = None,
+    run: RunOptions = RunOptions(),  # noqa: B008 - frozen
+) -> State[Path]:
     """Measure how strongly each token, layer and sublayer expresses each trait.
 
     Args:
-        sweep: what to run; names are looked up in the configuration folder.
+        sweep: what to run: the name of a file in config/sweeps, or all that would stand in it.
+        changes: keys of the sweep that are different in this run, by dotted path: {"experiment.limit_items": 250}.
         run: under which name, where, and whether to go on with an earlier run.
     """
-    return carry_out(sweep, run, _nothing_more)
+    return carry_out(*sweep_to_run(TraitCaptureSpec, sweep, changes, run), _nothing_more)
 
 
 def _nothing_more(_: RunFolder, __: SweepSpec, ___: Plan) -> None:

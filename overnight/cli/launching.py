@@ -35,6 +35,12 @@ def call_flow(kind: str, parameters: dict[str, Any]) -> Any:
     return importlib.import_module("flows.launching").call(FLOWS[kind], parameters)
 
 
+def deployer() -> Any:
+    """Return the module that checks deployments and puts them onto a server."""
+    _set_up_prefect()
+    return importlib.import_module("deployments.deploying")
+
+
 def _set_up_prefect() -> None:
     """Set the environment and let Prefect configure logging, which takes away handlers that are there before."""
     for name, value in _SETTINGS.items():

@@ -298,9 +298,11 @@ def _at_every_point(
     found: TraitDirections, projected: Sequence[Point], settings: VectorSettings
 ) -> TraitDirections:
     """Return the directions of a trait by the names of the points that are projected on them."""
-    places = [found.points.index(_same_state(point).label) for point in projected]
-    names = labels(projected)
     chosen = _chosen(found, projected, settings)
+    # Of states that were kept of some points, the chosen point may be another: its vector is one of them all the same.
+    others = [] if chosen in labels(projected) else [chosen]
+    names = [*labels(projected), *others]
+    places = [found.points.index(_same_state(Point.parse(name)).label) for name in names]
     return TraitDirections(
         trait=found.trait,
         points=tuple(names),
@@ -313,7 +315,8 @@ def _at_every_point(
 def _chosen(found: TraitDirections, projected: Sequence[Point], settings: VectorSettings) -> str:
     """Return the point whose vector stands for the trait: the best one, or that of the layer that was named."""
     if settings.layer == "best":
-        return next(p.label for p in projected if _same_state(p).label == found.chosen)
+        same = (point.label for point in projected if _same_state(point).label == found.chosen)
+        return next(same, found.chosen)
     of_layer = [point.label for point in projected if point.layer == settings.layer]
     if not of_layer:
         layers = sorted({point.layer for point in projected})

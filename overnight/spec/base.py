@@ -24,7 +24,13 @@ class Spec(BaseModel):
     """A frozen value that a person or a file wrote; an unknown key is an error."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        strict=False,
+        validate_default=True,
+        allow_inf_nan=False,
+        # In a form, a field is called as it is in a file.
+        field_title_generator=lambda name, _: name,
     )
 
 

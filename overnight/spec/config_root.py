@@ -151,6 +151,10 @@ class ConfigRoot:
         _same_name(spec.name, path)
         return spec
 
+    def sweep(self, name: str) -> tuple[Path, dict[str, object]]:
+        """Return the file of the sweep of that name, and what stands in it, unchecked."""
+        return self._read("sweeps", name)
+
     def names(self, kind: str) -> list[str]:
         """Return every name of a kind: ``models``, ``text_models``, ``prompts``, ``datasets``, ``presets``..."""
         return sorted({path.stem for folder in self._folders(kind) for path in folder.glob("*.yaml")})

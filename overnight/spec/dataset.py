@@ -59,12 +59,14 @@ class Columns(Spec):
     id: str | None = Field(
         default=None, description="null: the column `id` where there is one, else an id made of the question"
     )
-    question: str = "question"
-    answers: str = "answers"
+    question: str = Field(default="question", description="the column of the questions")
+    answers: str = Field(default="answers", description="the column of the right answers")
     context: str | None = Field(
         default=None, description="null: the column `context` where the dataset is open"
     )
-    wrong_answers: str | None = None
+    wrong_answers: str | None = Field(
+        default=None, description="the column of answers that are wrong, where there is one"
+    )
     separator: str | None = Field(
         default=None,
         min_length=1,
@@ -78,7 +80,7 @@ class Columns(Spec):
 class DatasetSpec(Spec):
     """One set of questions: a file, or a split of a repository on the hub."""
 
-    name: Name
+    name: Name = Field(description="short name, used in files and on the command line")
     format: DatasetFormat = DatasetFormat.ITEMS
     type: ItemType = Field(
         default=ItemType.CLOSED,
@@ -100,8 +102,8 @@ class DatasetSpec(Spec):
         default=None,
         description="digest of the file, or of the rows of a hub dataset; filled in when it is read",
     )
-    license: str | None = None
-    description: str = ""
+    license: str | None = Field(default=None, description="of the data")
+    description: str = Field(default="", description="for people")
 
     @model_validator(mode="before")
     @classmethod

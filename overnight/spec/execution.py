@@ -48,7 +48,7 @@ class EngineSettings(Spec):
         description="true: an answer does not depend on what else is in the batch or in the prefix cache; "
         "null: true for llama.cpp without a GPU, where it costs nothing; with transformers true is one row at a time",
     )
-    startup_timeout_s: float = Field(default=300, gt=0)
+    startup_timeout_s: float = Field(default=300, gt=0, description="seconds that a model may take to load")
     memory_limit_gib: float | None = Field(
         default=None,
         gt=0,
@@ -72,16 +72,18 @@ class Execution(Spec):
     max_concurrent_requests: PositiveInt | None = Field(
         default=None, le=256, description="null: what the engine is best at"
     )
-    request_timeout_s: float = Field(default=600, gt=0)
+    request_timeout_s: float = Field(default=600, gt=0, description="seconds that one answer may take")
     attempts_per_item: PositiveInt = Field(
         default=3, le=20, description="tries before an item is an error row"
     )
     max_engine_restarts: NonNegativeInt = Field(
         default=3, description="restarts in a row without a single answer between them"
     )
-    parts_per_dataset: PositiveInt = 1
+    parts_per_dataset: PositiveInt = Field(default=1, description="slices that a dataset is asked in")
     lines_per_part: PositiveInt | None = Field(default=None, description="wins over parts_per_dataset")
-    condition: Literal["control", "treatment", "both"] = "both"
+    condition: Literal["control", "treatment", "both"] = Field(
+        default="both", description="the arms of a prompt sweep that are asked"
+    )
     deadline: ClockTime | None = Field(
         default=None, description="HH:MM, local: ask of every trial in turn, and have a report by then"
     )

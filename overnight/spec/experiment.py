@@ -12,7 +12,9 @@ from overnight.spec.sampling import Seeded
 class Experiment(Spec):
     """What the experiments have in common; a kind of experiment adds what it asks."""
 
-    datasets: tuple[Name | DatasetSpec, ...] = Field(min_length=1)
+    datasets: tuple[Name | DatasetSpec, ...] = Field(
+        min_length=1, description="names of files in datasets/, or datasets written out"
+    )
     limit_items: NonNegativeInt | None = Field(
         default=None, description="a seeded sample of this many items over all datasets; null is all of them"
     )

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from overnight.spec.base import Spec
 
 _ADDRESS = re.compile(r"hf:(?P<path>[^:@\s]+)(?::(?P<split>[^@\s]+))?(?:@(?P<revision>\S+))?")
@@ -37,10 +39,12 @@ def dataset_of(repo: str) -> str:
 class HubSource(Spec):
     """One split of one configuration of a repository."""
 
-    repo: str
-    config: str | None = None
-    split: str = "validation"
-    revision: str | None = None
+    repo: str = Field(description="organisation/name")
+    config: str | None = Field(
+        default=None, description="the configuration; null: the only one, or the usual one of a known dataset"
+    )
+    split: str = Field(default="validation", description="which of its splits")
+    revision: str | None = Field(default=None, description="branch, tag or commit; null: the newest")
 
     @classmethod
     def parse(cls, address: str) -> "HubSource":

@@ -106,7 +106,7 @@ class ModelSpec(Spec):
     bits_per_weight: float | None = Field(
         default=None, gt=0, description="null: what is known of the quantization"
     )
-    license: str | None = None
+    license: str | None = Field(default=None, description="of the weights")
     dtype: Dtype | None = Field(
         default=None,
         description="what transformers computes in; null: by the quantization (bfloat16 for int8 and nf4, float32 "

@@ -26,7 +26,7 @@ class LocalTariff(Spec):
     watts: Price | None = Field(
         default=None, description="power while a trial generates, taken where no counter measures the energy"
     )
-    usd_per_kwh: Price | None = None
+    usd_per_kwh: Price | None = Field(default=None, description="price of electricity, in US dollars")
     usd_per_hour: Price | None = Field(
         default=None, description="of the machine beyond its energy, or of a rented machine all in all"
     )

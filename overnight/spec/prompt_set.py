@@ -10,8 +10,8 @@ from overnight.spec.base import Name, Spec
 class PromptSet(Spec):
     """The two system prompts of a comparison, as text."""
 
-    name: Name
-    description: str = ""
+    name: Name = Field(description="short name, used in trial folders and on the command line")
+    description: str = Field(default="", description="what is expected of the treatment")
     control: str = Field(description="system prompt of the control arm")
     treatment: str = Field(description="system prompt of the treatment arm")
     matches_length_of: Name | None = Field(

@@ -20,17 +20,27 @@ from overnight.spec.sampling import MaxNewTokens, SamplingSpec, Temperatures, To
 class MaxNewTokensAxis(Spec):
     """Lists of longest completions; the axis is their product."""
 
-    closed: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
-    open: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
+    closed: tuple[PositiveInt, ...] | None = Field(
+        default=None, min_length=1, description="of an answer from memory"
+    )
+    open: tuple[PositiveInt, ...] | None = Field(
+        default=None, min_length=1, description="of an answer from a passage"
+    )
 
 
 class Defaults(Spec):
     """What a trial has where the sweep does not vary it."""
 
-    model: Name | ModelSpec | None = None
-    prompt_set: Name | PromptSet | None = None
-    temps: Temperatures = (0.0,)
-    top_p: TopP = 1.0
+    model: Name | ModelSpec | None = Field(
+        default=None, description="name of a file in models/, or a model written out"
+    )
+    prompt_set: Name | PromptSet | None = Field(
+        default=None, description="name of a file in prompts/, or a prompt set written out"
+    )
+    temps: Temperatures = Field(
+        default=(0.0,), description="temperatures; each is an arm of every trial; 0 is greedy"
+    )
+    top_p: TopP = Field(default=1.0, description="share of the probability that tokens are drawn from")
     top_k: TopK = Field(default=50, description="0 means no limit")
     max_new_tokens: MaxNewTokens = MaxNewTokens()
 
@@ -38,11 +48,21 @@ class Defaults(Spec):
 class Sweep(Spec):
     """Axes whose product is the grid of trials; temperatures are arms inside each trial."""
 
-    models: tuple[Name | ModelSpec, ...] | None = Field(default=None, min_length=1)
-    prompt_sets: tuple[Name | PromptSet, ...] | None = Field(default=None, min_length=1)
-    temps: Temperatures | None = None
-    top_p: tuple[TopP, ...] | None = Field(default=None, min_length=1)
-    top_k: tuple[TopK, ...] | None = Field(default=None, min_length=1)
+    models: tuple[Name | ModelSpec, ...] | None = Field(
+        default=None, min_length=1, description="names of files in models/, or models written out"
+    )
+    prompt_sets: tuple[Name | PromptSet, ...] | None = Field(
+        default=None, min_length=1, description="names of files in prompts/, or prompt sets written out"
+    )
+    temps: Temperatures | None = Field(
+        default=None, description="temperatures; each is an arm of every trial, not a trial; 0 is greedy"
+    )
+    top_p: tuple[TopP, ...] | None = Field(
+        default=None, min_length=1, description="shares of the probability that tokens are drawn from"
+    )
+    top_k: tuple[TopK, ...] | None = Field(
+        default=None, min_length=1, description="numbers of tokens that one is drawn from; 0 means no limit"
+    )
     max_new_tokens: MaxNewTokensAxis = MaxNewTokensAxis()
 
     @field_validator("top_p", "top_k", "models", "prompt_sets")
@@ -54,19 +74,29 @@ class Sweep(Spec):
 class ExplicitTrial(Spec):
     """One trial written out; what it leaves out comes from ``defaults``."""
 
-    model: Name | ModelSpec | None = None
-    prompt_set: Name | PromptSet | None = None
-    temps: Temperatures | None = None
-    top_p: TopP | None = None
-    top_k: TopK | None = None
-    max_new_tokens: MaxNewTokens | None = None
+    model: Name | ModelSpec | None = Field(default=None, description="name or model; null: the default")
+    prompt_set: Name | PromptSet | None = Field(
+        default=None, description="name or prompt set; null: the default"
+    )
+    temps: Temperatures | None = Field(default=None, description="temperatures; null: the default")
+    top_p: TopP | None = Field(default=None, description="null: the default")
+    top_k: TopK | None = Field(default=None, description="0 means no limit; null: the default")
+    max_new_tokens: MaxNewTokens | None = Field(default=None, description="null: the default")
 
 
 class UnsupportedSpec(Spec):
     """When an open-book reply counts as not borne out by its passage."""
 
-    strategy: Literal["overlap", "baseline"] = "overlap"
-    min_token_overlap: float = Field(default=0.6, gt=0, le=1)
+    strategy: Literal["overlap", "baseline"] = Field(
+        default="overlap",
+        description="overlap: enough words of a reply are in its passage; baseline: the whole reply stands there",
+    )
+    min_token_overlap: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="share of a reply's words that are to be in the passage; for overlap",
+    )
 
 
 class ScoringSpec(Spec):
@@ -92,8 +122,8 @@ class StatisticsSpec(Spec):
     """Settings of the comparisons."""
 
     resamples: PositiveInt = Field(default=5000, description="of the bootstrap and of the permutation test")
-    confidence: Probability = 0.95
-    seed: NonNegativeInt = 1337
+    confidence: Probability = Field(default=0.95, description="level of the intervals")
+    seed: NonNegativeInt = Field(default=1337, description="of all resampling")
     tost_margins: dict[TestedMetric, PositiveFloat] = Field(
         default={"em": 0.01, "f1": 0.01},
         description="differences too small to matter, by metric; what is not named is not tested for equivalence",
@@ -109,8 +139,13 @@ class PromptSweepExperiment(Experiment):
 
     sampling: SamplingSpec = SamplingSpec()
     defaults: Defaults = Defaults()
-    sweep: Sweep | None = None
-    trials: tuple[ExplicitTrial, ...] | None = Field(default=None, min_length=1)
+    sweep: Sweep | None = Field(
+        default=None,
+        description="axes whose product are the trials; null: the defaults are the one trial, or `trials` are listed",
+    )
+    trials: tuple[ExplicitTrial, ...] | None = Field(
+        default=None, min_length=1, description="trials that are listed one by one, in place of a sweep"
+    )
     unsupported: UnsupportedSpec = UnsupportedSpec()
     scoring: ScoringSpec = ScoringSpec()
     statistics: StatisticsSpec = StatisticsSpec()
@@ -119,8 +154,8 @@ class PromptSweepExperiment(Experiment):
 class PromptSweepSpec(Spec):
     """A whole prompt sweep: one YAML file."""
 
-    kind: Literal["prompt-sweep"] = "prompt-sweep"
-    name: Name
-    description: str = ""
+    kind: Literal["prompt-sweep"] = Field(default="prompt-sweep", description="always prompt-sweep")
+    name: Name = Field(description="what a run is called in lists and reports")
+    description: str = Field(default="", description="the question, for people")
     experiment: PromptSweepExperiment
     execution: Execution = Execution()

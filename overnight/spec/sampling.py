@@ -16,21 +16,23 @@ TopK = Annotated[int, Field(ge=0)]
 class MaxNewTokens(Spec):
     """The longest completion, by how the question is asked; in tokens."""
 
-    closed: PositiveInt = 64
-    open: PositiveInt = 64
+    closed: PositiveInt = Field(default=64, description="of an answer from memory")
+    open: PositiveInt = Field(default=64, description="of an answer from a passage")
 
 
 class Seeded(Spec):
     """What all sampling begins with."""
 
-    seed: NonNegativeInt = Field(default=2025, lt=2**31)
+    seed: NonNegativeInt = Field(default=2025, lt=2**31, description="of all that is drawn at random here")
 
 
 class SamplingSpec(Seeded):
     """What the draws of every trial have in common."""
 
     samples_per_item: PositiveInt = Field(default=1, description="draws per item at a temperature above 0")
-    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), description="texts that end an answer where they are written"
+    )
     logprobs: bool = Field(
         default=True, description="keep how likely the model found each answer, for the risk-coverage curve"
     )

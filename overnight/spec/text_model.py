@@ -50,7 +50,7 @@ class TextModelSpec(Spec):
         default=None, description="where it is computed; null: the best that there is"
     )
     params_billion: float | None = Field(default=None, gt=0, description="number of parameters / 1e9")
-    license: str | None = None
+    license: str | None = Field(default=None, description="of the weights")
 
     @property
     def scheme(self) -> str:

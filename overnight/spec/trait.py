@@ -10,7 +10,7 @@ from overnight.spec.base import Digest, Name, Spec
 class TraitSpec(Spec):
     """A folder with ``positive.txt`` and ``negative.txt``, a text a line, or with ``instructions.yaml``."""
 
-    name: Name
+    name: Name = Field(description="short name: that of its folder")
     path: Path = Field(description="the folder; `definition.txt` in it says what is meant")
     is_paired: bool = Field(
         default=True, description="line i of both files share a scene; false: they may be of unequal number"

@@ -39,27 +39,33 @@ class CaptureSampling(Seeded):
     """How the replies are drawn."""
 
     temperature: Temperature = Field(default=0.0, description="0 is greedy")
-    top_p: TopP = 1.0
+    top_p: TopP = Field(default=1.0, description="share of the probability that tokens are drawn from")
     top_k: TopK = Field(default=0, description="0 means no limit")
 
 
 class ReplySettings(Seeded):
     """How a trait that is given by instructions is shown: replies, and who says whether they show it."""
 
-    max_new_tokens: PositiveInt = 150
-    temperature: Temperature = 0.7
-    top_p: TopP = 0.9
+    max_new_tokens: PositiveInt = Field(default=150, description="of a reply")
+    temperature: Temperature = Field(default=0.7, description="0 is greedy")
+    top_p: TopP = Field(default=0.9, description="share of the probability that tokens are drawn from")
     judge: Literal["itself", "none"] = Field(
         default="itself", description="the model scores its own replies from 0 to 100; none: all are kept"
     )
-    positive_at_least: float = Field(default=60, ge=0, le=100)
-    negative_at_most: float = Field(default=40, ge=0, le=100)
+    positive_at_least: float = Field(
+        default=60, ge=0, le=100, description="score from which a reply shows the trait"
+    )
+    negative_at_most: float = Field(
+        default=40, ge=0, le=100, description="score up to which a reply does not show it"
+    )
 
 
 class VectorSettings(Spec):
     """How trait vectors are made of contrastive texts."""
 
-    method: Method = "mean_difference"
+    method: Method = Field(
+        default="mean_difference", description="how a direction is made of the states of both sides"
+    )
     positions: Annotated[str, AfterValidator(_positions)] = Field(
         default="all[-8:]", description="whose states are averaged: all[-8:], last, mean, response[:5], ..."
     )
@@ -79,7 +85,7 @@ class VectorSettings(Spec):
     permutations: PositiveInt = Field(
         default=100, le=10_000, description="of labels, for the accuracy by chance"
     )
-    folds: int = Field(default=5, ge=3, le=50)
+    folds: int = Field(default=5, ge=3, le=50, description="parts of the texts, each left out once")
     drop_massive: float | None = Field(
         default=None,
         gt=1,
@@ -88,37 +94,49 @@ class VectorSettings(Spec):
     replies: ReplySettings = Field(
         default=ReplySettings(), description="for traits that are given by instructions"
     )
-    seed: NonNegativeInt = Field(default=2025, lt=2**31)
+    seed: NonNegativeInt = Field(default=2025, lt=2**31, description="of permutations and folds")
 
 
 class RawStates(Spec):
     """States that are kept as they are, for vectors of tomorrow."""
 
-    sublayers: Components = (Component.RESIDUAL_OUT,)
+    sublayers: Components = Field(
+        default=(Component.RESIDUAL_OUT,), description="of each layer, what is kept"
+    )
     layers: Layers | None = Field(default=None, description="null: all")
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    dtype: Literal["bfloat16", "float16", "float32"] = Field(
+        default="bfloat16", description="that states are kept in"
+    )
 
 
 class Internals(Spec):
     """Everything inside one layer, for the prompts of some groups."""
 
-    layer: NonNegativeInt
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(no_repeats)]
+    layer: NonNegativeInt = Field(description="its number, from 0")
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(no_repeats)] = Field(
+        description="groups of prompts for which it is looked into"
+    )
     attention: bool = Field(default=True, description="the weights of every head")
 
 
 class CaptureStatistics(Spec):
     """Settings of what is said about the projections."""
 
-    confidence: Probability = 0.95
+    confidence: Probability = Field(default=0.95, description="level of the intervals")
 
 
 class TraitCaptureExperiment(Experiment):
     """Everything that makes two runs the same experiment; ``datasets`` are the groups of prompts."""
 
-    models: tuple[Name | ModelSpec, ...] = Field(min_length=1)
-    traits: tuple[Name | TraitSpec, ...] = Field(min_length=1)
-    system_prompt: str | None = Field(default=None, min_length=1)
+    models: tuple[Name | ModelSpec, ...] = Field(
+        min_length=1, description="names of files in models/, or models written out"
+    )
+    traits: tuple[Name | TraitSpec, ...] = Field(
+        min_length=1, description="names of folders in traits/, or traits written out"
+    )
+    system_prompt: str | None = Field(
+        default=None, min_length=1, description="what stands before every prompt; null: nothing"
+    )
     max_new_tokens: Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(no_repeats)] = (
         Field(default=(50,), description="of a reply; each number is a trial of its own")
     )
@@ -130,7 +148,7 @@ class TraitCaptureExperiment(Experiment):
         default=False, description="where each token looks, layer by layer; slower, without fused attention"
     )
     raw: RawStates | None = Field(default=None, description="null: no state is kept")
-    internals: Internals | None = None
+    internals: Internals | None = Field(default=None, description="null: no layer is looked into")
     statistics: CaptureStatistics = CaptureStatistics()
 
     @model_validator(mode="after")
@@ -155,8 +173,8 @@ class TraitCaptureExperiment(Experiment):
 class TraitCaptureSpec(Spec):
     """A whole trait capture: one YAML file."""
 
-    kind: Literal["trait-capture"] = "trait-capture"
-    name: Name
-    description: str = ""
+    kind: Literal["trait-capture"] = Field(default="trait-capture", description="always trait-capture")
+    name: Name = Field(description="what a run is called in lists and reports")
+    description: str = Field(default="", description="the question, for people")
     experiment: TraitCaptureExperiment
     execution: Execution = Execution()

@@ -20,26 +20,38 @@ class UncertaintySampling(Seeded):
     """The answers beside the greedy one, for the measures that need them."""
 
     samples_per_item: NonNegativeInt = Field(default=0, le=1000, description="0: the greedy answer alone")
-    temperature: float = Field(default=0.5, gt=0, le=5)
-    top_p: TopP = 1.0
+    temperature: float = Field(default=0.5, gt=0, le=5, description="of the samples")
+    top_p: TopP = Field(default=1.0, description="share of the probability that tokens are drawn from")
     top_k: TopK = Field(default=0, description="0 means no limit")
 
 
 class UncertaintyStatistics(Spec):
     """Settings of the analysis."""
 
-    seed: NonNegativeInt = 1337
+    seed: NonNegativeInt = Field(default=1337, description="of all resampling")
     resamples: PositiveInt = Field(default=2000, description="of the bootstrap")
-    confidence: Probability = 0.95
+    confidence: Probability = Field(default=0.95, description="level of the intervals")
     fewest_of_a_class: PositiveInt = Field(default=5, description="right answers, and wrong ones, of a cell")
-    largest_missing_share: float = Field(default=0.1, ge=0, le=1)
-    largest_tie_share: float = Field(default=0.5, ge=0, le=1)
+    largest_missing_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="of the items of a cell that have a label and no score; with more there is no result",
+    )
+    largest_tie_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="of the pairs of a wrong and a right answer that score the same; with more there is no result",
+    )
 
 
 class UncertaintyExperiment(Experiment):
     """Everything that makes two runs the same experiment."""
 
-    models: tuple[Name | ModelSpec, ...] = Field(min_length=1)
+    models: tuple[Name | ModelSpec, ...] = Field(
+        min_length=1, description="names of files in models/, or models written out"
+    )
     items_per_dataset: NonNegativeInt | None = Field(
         default=None, description="a seeded sample of this many of each dataset; null: as the dataset says"
     )
@@ -48,7 +60,7 @@ class UncertaintyExperiment(Experiment):
         default={},
         description="by dataset, the dataset that its shots come from; else those of its items that are not asked",
     )
-    max_new_tokens: PositiveInt = 150
+    max_new_tokens: PositiveInt = Field(default=150, description="of an answer")
     sampling: UncertaintySampling = UncertaintySampling()
     answerable_only: bool = Field(
         default=True,
@@ -67,7 +79,7 @@ class UncertaintyExperiment(Experiment):
         description="the model that is asked whether an answer is right; needed for the label judge",
     )
     measures: Names | None = Field(default=None, description="null: all that what is there allows")
-    labels: Names = ("em", "f1", "rouge_l")
+    labels: Names = Field(default=("em", "f1", "rouge_l"), description="what is called right")
     weighting_study: bool = Field(
         default=False, description="weigh tokens in 43 ways, choose on half of the items, judge on the other"
     )
@@ -79,8 +91,10 @@ class UncertaintyExperiment(Experiment):
 class UncertaintySweepSpec(Spec):
     """A whole uncertainty sweep: one YAML file."""
 
-    kind: Literal["uncertainty-sweep"] = "uncertainty-sweep"
-    name: Name
-    description: str = ""
+    kind: Literal["uncertainty-sweep"] = Field(
+        default="uncertainty-sweep", description="always uncertainty-sweep"
+    )
+    name: Name = Field(description="what a run is called in lists and reports")
+    description: str = Field(default="", description="the question, for people")
     experiment: UncertaintyExperiment
     execution: Execution = Execution()

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from overnight.activations.points import Component, Point
+from overnight.captures.directions import read_directions
 from overnight.planning.plan import Plan, make_plan
 from overnight.planning.trait_trials import TraitTrial
 from overnight.records import Item, ItemType
@@ -18,11 +20,13 @@ from overnight.runs.capture_plan import (
     wanted_of,
 )
 from overnight.runs.captured import captured_rows, note_passes, what_is_not_captured
-from overnight.runs.trait_vectors import extracted_points
+from overnight.runs.trait_vectors import extracted_points, write_vectors
 from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.store.files import read_json
 from overnight.store.journal import Journal
 from overnight.store.run_folder import RunFolder
+from overnight.traits.directions import TraitDirections
+from overnight.vectors.trait_vectors import StoredVectors
 
 MODEL = {
     "name": "tiny",
@@ -169,3 +173,26 @@ def test_what_reading_took_is_added_up_over_stretches(planned: tuple[RunFolder, 
     note_passes(files, 3, 1.5, 2e-6)
     note_passes(files, 2, 0.5, 1e-6)
     assert read_json(files.capture_facts) == {"passes": 5, "seconds": 2.0, "largest_probe_difference": 2e-6}
+
+
+def test_a_trait_whose_best_point_was_not_kept_is_projected_at_those_that_were(tmp_path: Path) -> None:
+    points = ("0.residual_out", "1.residual_mid", "1.residual_out")
+    directions = np.eye(3, dtype=np.float32)
+    found = StoredVectors(
+        directions=TraitDirections(
+            trait="doubt", points=points, directions=directions, chosen="1.residual_mid"
+        ),
+        validity={},
+        undefined={},
+        folder=tmp_path,
+        was_cached=True,
+    )
+    kept = (Point(0, Component.RESIDUAL_OUT), Point(1, Component.RESIDUAL_OUT))
+    settings = spec().experiment.vectors
+    write_vectors(tmp_path / "each", [found], kept, settings)
+    each = read_directions(tmp_path / "each" / "directions.safetensors")
+    assert each.points == ("0.residual_out", "1.residual_out")
+    assert (each.vectors[each.group_of_point[1], 0] == directions[2]).all()
+    write_vectors(tmp_path / "one", [found], kept, settings.model_copy(update={"applied": "one"}))
+    one = read_directions(tmp_path / "one" / "directions.safetensors")
+    assert (one.vectors[one.group_of_point[0], 0] == directions[1]).all()

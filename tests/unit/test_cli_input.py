@@ -455,7 +455,8 @@ def test_a_disk_that_fills_while_the_run_is_made_leaves_no_half_of_it(
 def test_a_sweep_that_is_not_there_is_named(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert left_with("validate", argument) == 2
     assert capsys.readouterr().err == (
-        f"overnight: {argument}: no such file; give a path, or the name of a shipped sweep: quickstart, "
+        f"overnight: {argument}: no such file; give a path, or the name of a shipped sweep: "
+        "prompt-overnight, prompt-quick-validation, quickstart, "
         "traits-gemma-2-2b, traits-llama-3.1-8b, traits-quickstart, "
         "uncertainty-baseline-validation, uncertainty-extensions, uncertainty-full-grid, uncertainty-large-models, "
         "uncertainty-quickstart, uncertainty-small-models\n"

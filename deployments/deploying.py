@@ -1,0 +1,69 @@
+"""What ``overnight deploy`` does, for the command line to find by name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.settings import get_current_settings
+
+from deployments.apply import apply
+from deployments.check import check
+from deployments.declared import Declared, read_declared
+from flows.launching import require_answer
+from overnight.errors import OvernightError, UsageError
+
+
+def check_file(file: Path | None) -> list[str]:
+    """Return a line for every deployment of a file, after looking at all of them; no server is asked.
+
+    Raises:
+        UsageError: something in the file, or in what it names, is wrong.
+    """
+    declared = _checked(file)
+    return [f"ok        deployment {deployment.label}" for deployment in declared.deployments]
+
+
+def deploy_file(file: Path | None) -> list[str]:
+    """Bring the server that is set to what a file declares; return a line for every thing, and what to do next.
+
+    Raises:
+        UsageError: something in the file is wrong, or no server is set.
+        OvernightError: the server does not answer, or refuses.
+    """
+    declared = _checked(file)
+    url = get_current_settings().api.url
+    if not url:
+        raise UsageError(
+            "no Prefect server is set; start one with `prefect server start`, and set PREFECT_API_URL to its address, "
+            "such as http://127.0.0.1:4200/api"
+        )
+    require_answer(str(url))
+    try:
+        with get_client(sync_client=True) as client:
+            client.raise_for_api_version_mismatch()
+            changes = apply(declared, client)
+    except httpx.HTTPStatusError as error:
+        raise OvernightError(
+            f"{url}: answered {error.response.status_code} to {error.request.method} {error.request.url.path}: "
+            f"{error.response.text[:200]}; is this a Prefect server of the version that is installed here?"
+        ) from None
+    except (httpx.TransportError, RuntimeError) as error:
+        raise OvernightError(f"{url}: {error}; look after the server, then deploy again") from None
+    pools = sorted({deployment.work_pool.name for deployment in declared.deployments})
+    return [
+        *(change.sentence() for change in changes),
+        *(f"runs wait for a worker: prefect worker start --pool {pool}" for pool in pools),
+    ]
+
+
+def _checked(file: Path | None) -> Declared:
+    declared = read_declared(file)
+    if findings := check(declared):
+        raise UsageError(f"{declared.file}: {_first_of([finding.sentence() for finding in findings])}")
+    return declared
+
+
+def _first_of(sentences: Sequence[str]) -> str:
+    more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
+    return sentences[0] + more

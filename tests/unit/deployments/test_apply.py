@@ -1,0 +1,191 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import yaml
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments.apply import Change, apply
+from deployments.declared import Declared, read_declared
+from deployments.deploying import deploy_file
+from overnight.errors import OvernightError, UsageError
+
+SMALL = {
+    "name": "small",
+    "entrypoint": "flows.prompt_sweep.prompt_sweep",
+    "description": "A small one.",
+    "parameters": {"sweep": "quickstart", "changes": {"experiment.limit_items": 6}},
+    "tags": ["quick"],
+    "work_pool": {"name": "local-gpu"},
+    "schedules": [{"slug": "nightly", "cron": "0 22 * * *", "timezone": "Europe/Berlin"}],
+    "concurrency_limit": {"limit": 1, "collision_strategy": "CANCEL_NEW"},
+}
+
+
+class Server:
+    """The part of a server that is asked, kept in memory; what is sent is kept as it comes back over the wire."""
+
+    def __init__(self) -> None:
+        self.pools: dict[str, Any] = {}
+        self.limits: dict[str, Any] = {}
+        self.flows: dict[UUID, str] = {}
+        self.deployments: dict[str, Any] = {}
+        self.n_writes = 0
+
+    @staticmethod
+    def _read(kind: dict[str, Any], name: str) -> Any:
+        if name not in kind:
+            raise ObjectNotFound(Exception("404"))
+        return kind[name]
+
+    def read_work_pool(self, name: str) -> Any:
+        return self._read(self.pools, name)
+
+    def create_work_pool(self, pool: Any) -> None:
+        self.n_writes += 1
+        self.pools[pool.name] = SimpleNamespace(**pool.model_dump(mode="json"))
+
+    def update_work_pool(self, name: str, pool: Any) -> None:
+        self.n_writes += 1
+        vars(self.pools[name]).update(pool.model_dump(mode="json", exclude_unset=True))
+
+    def read_global_concurrency_limit_by_name(self, name: str) -> Any:
+        return self._read(self.limits, name)
+
+    def create_global_concurrency_limit(self, limit: Any) -> None:
+        self.n_writes += 1
+        self.limits[limit.name] = SimpleNamespace(limit=limit.limit)
+
+    def update_global_concurrency_limit(self, name: str, limit: Any) -> None:
+        self.n_writes += 1
+        self.limits[name].limit = limit.limit
+
+    def read_deployment_by_name(self, name: str) -> Any:
+        return self._read(self.deployments, name)
+
+    def create_flow_from_name(self, name: str) -> UUID:
+        self.flows[id_ := uuid4()] = name
+        return id_
+
+    def create_deployment(
+        self,
+        flow_id: UUID,
+        name: str,
+        *,
+        schedules: Any,
+        concurrency_limit: Any,
+        concurrency_options: Any,
+        **said: Any,
+    ) -> None:
+        self.n_writes += 1
+        self.deployments[f"{self.flows[flow_id]}/{name}"] = SimpleNamespace(
+            **json.loads(json.dumps(said)),
+            schedules=[DeploymentSchedule(**each.model_dump()) for each in schedules],
+            global_concurrency_limit=concurrency_limit and SimpleNamespace(limit=concurrency_limit),
+            concurrency_options=concurrency_options,
+        )
+
+
+def declared(tmp_path: Path, **changes: Any) -> Declared:
+    path = tmp_path / "prefect.yaml"
+    path.write_text(yaml.safe_dump({"deployments": [SMALL | changes]}))
+    return read_declared(path)
+
+
+def put(declared: Declared, server: Server) -> tuple[Change, ...]:
+    return apply(declared, server)  # type: ignore[arg-type]
+
+
+def test_the_first_time_everything_is_made_and_the_second_time_nothing(tmp_path: Path) -> None:
+    server = Server()
+    assert [(c.name, c.did) for c in put(declared(tmp_path), server)] == [
+        ("local-gpu", "created"),
+        ("gpu-0", "created"),
+        ("prompt-sweep/small", "created"),
+    ]
+    n_writes = server.n_writes
+    assert {c.did for c in put(declared(tmp_path), server)} == {"unchanged"}
+    assert server.n_writes == n_writes
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("description", "Another one."),
+        ("tags", ["slow"]),
+        ("parameters", {"sweep": "prompt-overnight"}),
+        ("schedules", []),
+        ("schedules", [SMALL["schedules"][0] | {"cron": "0 23 * * *"}]),  # type: ignore[index]
+        ("concurrency_limit", {"limit": 2, "collision_strategy": "CANCEL_NEW"}),
+    ],
+)
+def test_what_was_changed_in_the_file_is_changed_on_the_server_and_named(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    server = Server()
+    put(declared(tmp_path), server)
+    change = put(declared(tmp_path, **{key: value}), server)[-1]
+    assert (change.did, change.keys) == ("updated", (key,))
+    assert change.sentence() == f"updated   deployment prompt-sweep/small ({key})"
+    assert {c.did for c in put(declared(tmp_path, **{key: value}), server)} == {"unchanged"}
+
+
+def test_a_schedule_that_was_turned_on_stays_on(tmp_path: Path) -> None:
+    server = Server()
+    put(declared(tmp_path), server)
+    there = server.deployments["prompt-sweep/small"]
+    there.schedules = [each.model_copy(update={"active": True}) for each in there.schedules]
+    assert put(declared(tmp_path), server)[-1].did == "unchanged"
+    put(declared(tmp_path, description="Another one."), server)
+    assert [each.active for each in server.deployments["prompt-sweep/small"].schedules] == [True]
+
+
+def test_pools_and_limits_are_brought_back_to_what_the_files_say(tmp_path: Path) -> None:
+    server = Server()
+    put(declared(tmp_path), server)
+    server.pools["local-gpu"].concurrency_limit = None
+    server.limits["gpu-0"].limit = 5
+    pool, limit, _ = put(declared(tmp_path), server)
+    assert (pool.did, pool.keys, server.pools["local-gpu"].concurrency_limit) == (
+        "updated",
+        ("concurrency_limit",),
+        1,
+    )
+    assert (limit.did, server.limits["gpu-0"].limit) == ("updated", 1)
+
+
+def test_a_pool_of_another_type_is_not_taken_for_ours(tmp_path: Path) -> None:
+    server = Server()
+    put(declared(tmp_path), server)
+    server.pools["local-gpu"].type = "docker"
+    with pytest.raises(UsageError, match="the server has one of type docker, wanted process; delete it"):
+        put(declared(tmp_path), server)
+
+
+def test_runs_work_in_the_folder_of_the_file_and_are_found_as_modules(tmp_path: Path) -> None:
+    server = Server()
+    put(declared(tmp_path), server)
+    there = server.deployments["prompt-sweep/small"]
+    assert there.pull_steps == [
+        {"prefect.deployments.steps.set_working_directory": {"directory": str(tmp_path)}}
+    ]
+    assert there.entrypoint == "flows.prompt_sweep.prompt_sweep"
+
+
+def test_without_a_server_it_is_said_how_to_have_one(tmp_path: Path) -> None:
+    file = declared(tmp_path).file
+    with (
+        temporary_settings({PREFECT_API_URL: None}),
+        pytest.raises(UsageError, match="no Prefect server is set; start one with `prefect server start`"),
+    ):
+        deploy_file(file)
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),  # the port to which nothing answers
+        pytest.raises(OvernightError, match=r"no Prefect server answers at http://127\.0\.0\.1:9/api"),
+    ):
+        deploy_file(file)
