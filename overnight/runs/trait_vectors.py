@@ -108,7 +108,7 @@ async def trait_vectors(
         was_cached=True,
         n_read=0,
     )
-    if mode is not Mode.FORCE and _digest_of(folder) == name:
+    if _digest_of(folder) == name:  # made for this run already; forcing is once a run, not once a trial
         return vectors
     making = _Making(model, settings, points, engine, asking, mode)
     found = [await making.of(each, key) for each, key in zip(shown, keys, strict=True)]
