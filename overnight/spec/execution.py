@@ -92,7 +92,8 @@ class Execution(Spec):
     )
     vectors: Literal["cached", "force", "read-only"] = Field(
         default="cached",
-        description="states of texts and trait vectors that are kept; force: make them anew, once a run; read-only: never make any",
+        description="states of texts and trait vectors that are kept; force: make them anew, once a run; "
+        "read-only: never make any",
     )
     step_down: Annotated[tuple[Concession, ...], AfterValidator(no_repeats)] = Field(
         default=get_args(Concession),
