@@ -391,7 +391,8 @@ def test_an_account_that_runs_dry_stops_the_trial_and_keeps_its_answers(make, pr
         )
         with pytest.raises(EngineRefused):
             asyncio.run(_closing(engine, sending))
-    assert [row["text"] for row in read_rows(tmp_path / "generations.jsonl")] == ["one", "two"]
+    # Two are asked at a time: which of them is written first is nobody's business.
+    assert {row["text"] for row in read_rows(tmp_path / "generations.jsonl")} == {"one", "two"}
     assert len(proxy.asked) <= 4
 
 
