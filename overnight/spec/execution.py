@@ -10,6 +10,7 @@ from overnight.spec.base import ClockTime, Spec, no_repeats
 from overnight.spec.engine_ollama import OllamaSettings
 from overnight.spec.engine_openai import OpenAISettings
 from overnight.spec.engine_transformers import TransformersSettings
+from overnight.spec.lens_execution import LensExecution
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind
 from overnight.spec.pricing import PricingSpec
 from overnight.spec.telemetry import TelemetrySettings
@@ -116,7 +117,12 @@ class Execution(Spec):
         description="models that are held at the same time, at most, where they are expected to fit together; "
         "auto: several on a GPU and at servers of others, one at a time on the processor; 1: never two",
     )
+    num_processes: PositiveInt = Field(
+        default=1,
+        description="processes that share the vectors of a best-of-K trial, a GPU each where there are any",
+    )
     engine: EngineSettings = EngineSettings()
+    lens: LensExecution = LensExecution()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
     pricing: PricingSpec = PricingSpec()
