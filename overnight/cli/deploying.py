@@ -18,7 +18,7 @@ def deploy(
         bool, typer.Option("--check", help="Load every flow and check every parameter; ask no server.")
     ] = False,
 ) -> None:
-    """Put pools, limits and deployments onto a Prefect server, any number of times."""
+    """Put pools and deployments onto a Prefect server, any number of times."""
     from overnight.cli.console import console as make_console  # noqa: PLC0415
     from overnight.cli.launching import deployer  # noqa: PLC0415
 
