@@ -15,7 +15,10 @@ def deploy(
         typer.Argument(help="A prefect.yaml; that of this folder, or else the shipped one, by default."),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Load every flow and check every parameter; ask no server.")
+        bool,
+        typer.Option(
+            "--check", help="Load every flow, check every parameter, look up what sweeps name; ask no server."
+        ),
     ] = False,
 ) -> None:
     """Put pools and deployments onto a Prefect server, any number of times."""

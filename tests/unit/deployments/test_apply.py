@@ -19,7 +19,7 @@ SMALL = {
     "name": "small",
     "entrypoint": "flows.prompt_sweep.prompt_sweep",
     "description": "A small one.",
-    "parameters": {"sweep": "quickstart", "changes": {"experiment.limit_items": 6}},
+    "parameters": {"sweep": "quickstart", "run": {"experiments_dir": "runs"}},
     "tags": ["quick"],
     "work_pool": {"name": "local-gpu"},
     "schedules": [{"slug": "nightly", "cron": "0 22 * * *", "timezone": "Europe/Berlin"}],
