@@ -18,13 +18,16 @@ class FittingRows:
         what: is done, for messages.
         device: where.
         forget: gives memory back that is kept for something else.
+        most: at a time, whatever fits; None for no limit.
     """
 
-    def __init__(self, what: str, device: torch.device, forget: Callable[[], None]) -> None:
+    def __init__(
+        self, what: str, device: torch.device, forget: Callable[[], None], most: int | None = None
+    ) -> None:
         self._what = what
         self._device = device
         self._forget = forget
-        self._most: int | None = None
+        self._most = most
         self.halvings = 0
 
     def of(self, wanted: int) -> int:

@@ -52,6 +52,7 @@ class Lenses:
         forget: gives memory back that is kept for completions.
         around_pass: entered while vectors or texts are read.
         load: loads the lens of a folder.
+        most_rows: texts at a time, whatever is asked for; None for no limit.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Lenses:
         forget: Callable[[], None],
         around_pass: Callable[[], AbstractContextManager[None]],
         load: Callable[[Path], Lens],
+        most_rows: int | None = None,
     ) -> None:
         self._device = loaded.device
         self._vocabulary = range(loaded.model.get_input_embeddings().num_embeddings)
@@ -69,6 +71,7 @@ class Lenses:
         self._forget = forget
         self._around_pass = around_pass
         self._load = load
+        self._most_rows = most_rows
         self._drawer = Drawer(loaded.model, loaded.eos_ids, decode, around_pass)
         self._held: dict[Path, _Held] = {}
 
@@ -132,8 +135,8 @@ class Lenses:
         if folder not in self._held:
             self._held[folder] = _Held(
                 lens=self._load(folder),
-                drawn=FittingRows("drawn", self._device, self._forget),
-                encoded=FittingRows("encoded", self._device, self._forget),
+                drawn=FittingRows("drawn", self._device, self._forget, self._most_rows),
+                encoded=FittingRows("encoded", self._device, self._forget, self._most_rows),
             )
         return self._held[folder]
 
