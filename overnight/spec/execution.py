@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints
 
 from overnight.records import Condition
 from overnight.spec.audit import AuditSettings
@@ -22,6 +22,8 @@ def _auto_or_number(value: object) -> object:
     return value
 
 
+# A block of a Prefect server: its type and its name.
+BlockName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*$")]
 Concession = Literal["concurrency", "context", "quantization", "model"]
 
 
@@ -121,6 +123,11 @@ class Execution(Spec):
         default="auto",
         description="models that are held at the same time, at most, where they are expected to fit together; "
         "auto: several on a GPU and at servers of others, one at a time on the processor; 1: never two",
+    )
+    notify: Annotated[tuple[BlockName, ...], AfterValidator(no_repeats)] = Field(
+        default=(),
+        description="blocks of the Prefect server, as type/name (webhook/night, slack-webhook/team), that are told "
+        "when the run has ended, how, and where its report is; OVERNIGHT_NOTIFY_URL in the environment is told, too",
     )
     engine: EngineSettings = EngineSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
