@@ -45,7 +45,8 @@ def told(news: RunNews, blocks: Sequence[str], url: str | None) -> list[str]:
     Args:
         news: what is told.
         blocks: of the server, as ``type/name``: a webhook, or anything that Prefect can notify by.
-        url: where to post the news as JSON; None is nowhere.
+        url: where to post the news as JSON, or an address of another scheme that Apprise knows, such as
+            ``mailtos://user:password@host?to=me@host``; None is nowhere.
     """
     problems: list[str] = []
 
@@ -54,7 +55,8 @@ def told(news: RunNews, blocks: Sequence[str], url: str | None) -> list[str]:
             await _one(name, _by_block(name, news), problems)
         if url:
             # Whoever knows the address of a webhook can post there: only its host is said.
-            await _one(f"{URL_VARIABLE} ({urlsplit(url).hostname})", _post(url, news), problems)
+            send_it = _post if urlsplit(url).scheme in {"http", "https"} else _by_apprise
+            await _one(f"{URL_VARIABLE} ({urlsplit(url).hostname})", send_it(url, news), problems)
 
     # In a thread of its own, so that something that hangs without an end holds up nobody.
     context = copy_context()
@@ -78,6 +80,16 @@ async def _one(name: str, sending: Any, problems: list[str]) -> None:
 async def _post(url: str, news: RunNews) -> None:
     async with httpx.AsyncClient(timeout=_EACH_S) as client:
         (await client.post(url, json=news.as_row())).raise_for_status()
+
+
+async def _by_apprise(url: str, news: RunNews) -> None:
+    from apprise import Apprise  # noqa: PLC0415 - a quarter of a second, and seldom wanted
+
+    service = Apprise()
+    if not service.add(url):
+        raise ValueError("found no address that Apprise knows, wanted https://... or mailtos://...")
+    if not await service.async_notify(body=news.text, title=news.subject):
+        raise ConnectionError("it was not taken; is the address right, and what stands before the @?")
 
 
 async def _by_block(name: str, news: RunNews) -> None:

@@ -139,6 +139,16 @@ def test_what_does_not_arrive_is_said_without_the_address(
     assert late == "OVERNIGHT_NOTIFY_URL (127.0.0.1): no answer within 0.1 s"
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise's own
+def test_addresses_of_other_schemes_are_those_of_apprise(news: RunNews, hook: Any) -> None:
+    # json:// stands for all of them here: mailtos://, tgram://, ntfy:// and so on.
+    assert told(news, (), hook.url.replace("http", "json")) == []
+    ((_, row),) = hook.got
+    assert (row["title"], row["message"]) == (news.subject, news.text)
+    (problem,) = told(news, (), "nowhere://x")
+    assert problem.startswith("OVERNIGHT_NOTIFY_URL (x): ValueError: found no address that Apprise knows")
+
+
 def test_a_run_that_could_not_begin_is_news_too() -> None:
     news = news_of_failure("night", "prompt-sweep", None, UsageError("models/a.gguf: no such file"))
     assert news.subject == "overnight: night failed"
