@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints
 
 from overnight.records import Condition
 from overnight.spec.audit import AuditSettings
@@ -23,6 +23,8 @@ def _auto_or_number(value: object) -> object:
     return value
 
 
+# A block of a Prefect server: its type and its name.
+BlockName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*$")]
 Concession = Literal["concurrency", "context", "quantization", "model"]
 
 
@@ -126,6 +128,11 @@ class Execution(Spec):
     num_processes: PositiveInt = Field(
         default=1,
         description="processes that share the vectors of a best-of-K trial, a GPU each where there are any",
+    )
+    notify: Annotated[tuple[BlockName, ...], AfterValidator(no_repeats)] = Field(
+        default=(),
+        description="blocks of the Prefect server, as type/name (webhook/night, slack-webhook/team), that are told "
+        "when the run has ended, how, and where its report is; OVERNIGHT_NOTIFY_URL in the environment is told, too",
     )
     engine: EngineSettings = EngineSettings()
     lens: LensExecution = LensExecution()

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.events.schemas.automations import Automation
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -34,6 +35,7 @@ class Server:
         self.pools: dict[str, Any] = {}
         self.flows: dict[UUID, str] = {}
         self.deployments: dict[str, Any] = {}
+        self.automations: dict[UUID, Any] = {}
         self.n_writes = 0
 
     @staticmethod
@@ -55,6 +57,16 @@ class Server:
 
     def read_deployment_by_name(self, name: str) -> Any:
         return self._read(self.deployments, name)
+
+    def read_automations_by_name(self, name: str) -> list[Any]:
+        return [each for each in self.automations.values() if each.name == name]
+
+    def create_automation(self, automation: Any) -> None:
+        self.update_automation(uuid4(), automation)
+
+    def update_automation(self, id_: UUID, automation: Any) -> None:
+        self.n_writes += 1
+        self.automations[id_] = Automation.model_validate(automation.model_dump(mode="json") | {"id": id_})
 
     def create_flow_from_name(self, name: str) -> UUID:
         self.flows[id_ := uuid4()] = name
@@ -94,6 +106,7 @@ def test_the_first_time_everything_is_made_and_the_second_time_nothing(tmp_path:
     assert [(c.name, c.did) for c in put(declared(tmp_path), server)] == [
         ("local-gpu", "created"),
         ("prompt-sweep/small", "created"),
+        ("overnight: silent runs have crashed", "created"),
     ]
     n_writes = server.n_writes
     assert {c.did for c in put(declared(tmp_path), server)} == {"unchanged"}
@@ -116,7 +129,7 @@ def test_what_was_changed_in_the_file_is_changed_on_the_server_and_named(
 ) -> None:
     server = Server()
     put(declared(tmp_path), server)
-    change = put(declared(tmp_path, **{key: value}), server)[-1]
+    change = put(declared(tmp_path, **{key: value}), server)[1]
     assert (change.did, change.keys) == ("updated", (key,))
     assert change.sentence() == f"updated   deployment prompt-sweep/small ({key})"
     assert {c.did for c in put(declared(tmp_path, **{key: value}), server)} == {"unchanged"}
@@ -127,7 +140,7 @@ def test_a_schedule_that_was_turned_on_stays_on(tmp_path: Path) -> None:
     put(declared(tmp_path), server)
     there = server.deployments["prompt-sweep/small"]
     there.schedules = [each.model_copy(update={"active": True}) for each in there.schedules]
-    assert put(declared(tmp_path), server)[-1].did == "unchanged"
+    assert put(declared(tmp_path), server)[1].did == "unchanged"
     put(declared(tmp_path, description="Another one."), server)
     assert [each.active for each in server.deployments["prompt-sweep/small"].schedules] == [True]
 
@@ -136,12 +149,27 @@ def test_a_pool_is_brought_back_to_what_the_files_say(tmp_path: Path) -> None:
     server = Server()
     put(declared(tmp_path), server)
     server.pools["local-gpu"].concurrency_limit = None
-    pool, _ = put(declared(tmp_path), server)
+    pool, *_ = put(declared(tmp_path), server)
     assert (pool.did, pool.keys, server.pools["local-gpu"].concurrency_limit) == (
         "updated",
         ("concurrency_limit",),
         1,
     )
+
+
+def test_an_automation_is_brought_back_too_and_stays_off_where_it_was_turned_off(tmp_path: Path) -> None:
+    server = Server()
+    put(declared(tmp_path), server)
+    (id_,) = server.automations
+    theirs = server.automations[id_].model_dump(mode="json") | {
+        "enabled": False,
+        "description": "Another one.",
+    }
+    server.automations[id_] = Automation.model_validate(theirs)
+    change = put(declared(tmp_path), server)[-1]
+    assert (change.did, change.keys) == ("updated", ("description",))
+    assert [each.enabled for each in server.automations.values()] == [False]
+    assert put(declared(tmp_path), server)[-1].did == "unchanged"
 
 
 def test_a_pool_of_another_type_is_not_taken_for_ours(tmp_path: Path) -> None:
