@@ -35,6 +35,8 @@ def check(declared: Declared) -> tuple[Finding, ...]:
     Every entrypoint is loaded, every set of parameters is read by the types of its flow, a sweep that is named is
     looked up and read with its changes, and every pool and schedule is one that there can be.
     """
+    for part in declared.parts:
+        load_flow(part.entrypoint)
     return tuple(
         Finding(deployment=deployment.label, problem=" ".join(problem.split()))
         for deployment in declared.deployments
