@@ -53,6 +53,7 @@ def apply(declared: Declared, client: SyncPrefectClient) -> tuple[Change, ...]:
     return (
         *(_apply_pool(pool, client) for pool in declared.pools),
         *(_apply_deployment(deployment, declared, client) for deployment in declared.deployments),
+        *(_apply_deployment(deployment, declared, client) for deployment in declared.parts),
         *(_apply_automation(automation, client) for automation in automations()),
     )
 
@@ -68,10 +69,22 @@ def _apply_pool(pool: Pool, client: SyncPrefectClient) -> Change:
             f"work pool {pool.name}: the server has one of type {found.type}, wanted {pool.type}; delete it by "
             f"`prefect work-pool delete {pool.name}`, or rename ours"
         )
+    if pool.keeps_defaults:
+        wanted["base_job_template"] = _with_defaults_of(found.base_job_template, pool.base_job_template)
     keys = tuple(key for key in _POOL_KEYS if getattr(found, key) != wanted[key])
     if keys:
         client.update_work_pool(pool.name, WorkPoolUpdate(**{key: wanted[key] for key in keys}))
     return Change(kind="work pool", name=pool.name, did="updated" if keys else "unchanged", keys=keys)
+
+
+def _with_defaults_of(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return a form with the defaults that its variables have on the server."""
+    there = found.get("variables", {}).get("properties", {})
+    properties = {
+        name: field | ({"default": there[name]["default"]} if "default" in there.get(name, {}) else {})
+        for name, field in wanted["variables"]["properties"].items()
+    }
+    return wanted | {"variables": wanted["variables"] | {"properties": properties}}
 
 
 def _apply_deployment(deployment: Deployment, declared: Declared, client: SyncPrefectClient) -> Change:

@@ -1,6 +1,7 @@
 """What all sweeps have in common: a run is opened, its trials are asked, and what they show is told."""
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import prefect.runtime.flow_run
@@ -9,7 +10,9 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
+from flows.attempts import same_run_again
 from flows.deadline import trials_until
+from flows.fan_out import trials_on_pool
 from flows.waves import trials_in_waves
 from overnight.errors import StopRequested
 from overnight.planning.plan import Plan
@@ -63,6 +66,7 @@ def _carried_out(
     sweep: SweepSpec, run: RunOptions, conclude: Callable[[RunFolder, SweepSpec, Plan], None]
 ) -> tuple[State[Path], RunFolder | None]:
     """Run a sweep; return how it ended, and its folder unless somebody stopped it, who knows."""
+    run = same_run_again(run)
     spec = resolve(sweep, ConfigRoot(run.config_dir or Path("config")))
     last_call = last_call_of(spec.execution) if run.steps.asks else None
     if run.steps.has(Step.PREPARE) and not run.skip_prepare:
@@ -78,11 +82,7 @@ def _carried_out(
             len(plan.blocks),
         )
         try:
-            states = (
-                trials_until(last_call, folder, spec, plan, run)
-                if last_call
-                else trials_in_waves(folder, spec, plan, run)
-            )
+            states = _trials(last_call, folder, spec, plan, run)
             if run.steps.has(Step.STATS):
                 conclude(folder, spec, plan)
         except TerminationSignal:  # Prefect says the rest
@@ -109,6 +109,16 @@ def _carried_out(
         if cut:
             return Cancelled(name=DEADLINE, message=cut), folder
         return Completed(message=str(folder.path), data=folder.path), folder
+
+
+def _trials(
+    last_call: datetime | None, folder: RunFolder, spec: SweepSpec, plan: Plan, run: RunOptions
+) -> dict[str, State]:
+    if last_call is not None:
+        return trials_until(last_call, folder, spec, plan, run)
+    if spec.execution.pool is not None and run.steps.asks:
+        return trials_on_pool(spec.execution.pool, folder, spec, plan, run)
+    return trials_in_waves(folder, spec, plan, run)
 
 
 def _last_state(run: RunOptions) -> TrialState:

@@ -94,7 +94,9 @@ class Server:
 def declared(tmp_path: Path, **changes: Any) -> Declared:
     path = tmp_path / "prefect.yaml"
     path.write_text(yaml.safe_dump({"deployments": [SMALL | changes]}))
-    return read_declared(path)
+    found = read_declared(path)
+    here = tuple(pool for pool in found.pools if pool.type == "process")  # of the others, see below
+    return found.model_copy(update={"pools": here})
 
 
 def put(declared: Declared, server: Server) -> tuple[Change, ...]:
@@ -202,3 +204,29 @@ def test_without_a_server_it_is_said_how_to_have_one(tmp_path: Path) -> None:
         pytest.raises(OvernightError, match=r"no Prefect server answers at http://127\.0\.0\.1:9/api"),
     ):
         deploy_file(file)
+
+
+def test_a_pool_of_jobs_comes_with_the_deployment_that_runs_start_in_it(tmp_path: Path) -> None:
+    server = Server()
+    cluster = read_declared(declared(tmp_path).file)
+    made = [(change.kind, change.name) for change in put(cluster, server)]
+    assert ("work pool", "cluster") in made
+    assert ("deployment", "block/cluster") in made
+    assert {change.did for change in put(cluster, server)} == {"unchanged"}
+    assert server.deployments["block/cluster"].work_pool_name == "cluster"
+
+
+def test_a_site_keeps_its_own_defaults_of_a_pool_of_jobs(tmp_path: Path) -> None:
+    # Which partition and whose account: that is said once on the server, and a later deploy must not forget it.
+    server = Server()
+    cluster = read_declared(declared(tmp_path).file)
+    put(cluster, server)
+    template = json.loads(json.dumps(server.pools["cluster"].base_job_template))
+    template["variables"]["properties"]["partition"]["default"] = "a100"
+    del template["variables"]["properties"]["qos"]  # as if it were of an older version
+    server.pools["cluster"].base_job_template = template
+    put(cluster, server)
+    properties = server.pools["cluster"].base_job_template["variables"]["properties"]
+    assert properties["partition"]["default"] == "a100"
+    assert "qos" in properties
+    assert {change.did for change in put(cluster, server)} == {"unchanged"}
