@@ -1,7 +1,7 @@
 """What all sweeps have in common: a run is opened, its trials are asked, and what they show is told."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import prefect.runtime.flow_run
@@ -14,9 +14,9 @@ from flows.attempts import same_run_again
 from flows.deadline import trials_until
 from flows.fan_out import trials_on_pool
 from flows.waves import trials_in_waves
-from overnight.errors import StopRequested
+from overnight.errors import StopRequested, UsageError
 from overnight.planning.plan import Plan
-from overnight.runs.deadline import DEADLINE, last_call_of, what_deadline_cut
+from overnight.runs.deadline import DEADLINE, MISSED, last_call_of, what_deadline_cut, what_was_missed
 from overnight.runs.ending import CANCELLED, begin_run, end_run, seal_reports
 from overnight.runs.news import news_of, news_of_failure
 from overnight.runs.opening import frozen_items, load_plan, opened_run
@@ -51,6 +51,11 @@ def carry_out(
         conclude: the statistics step: what is said of the trials together, once all of them were asked.
     """
     is_told = is_anybody_told(sweep.execution.notify)
+    if run.steps.asks and (missed := _missed(sweep)):
+        if is_told:
+            error = UsageError(missed)
+            notify(news_of_failure(sweep.name, sweep.kind, run.run_id, error), sweep.execution.notify)
+        return Cancelled(name=MISSED, message=missed)
     try:
         state, folder = _carried_out(sweep, run, conclude)
     except Exception as error:
@@ -60,6 +65,13 @@ def carry_out(
     if is_told and folder is not None:
         notify(news_of(folder), sweep.execution.notify)
     return state
+
+
+def _missed(sweep: SweepSpec) -> str | None:
+    if prefect.runtime.flow_run.run_count > 1:  # somebody wants it again, now
+        return None
+    scheduled = prefect.runtime.flow_run.scheduled_start_time
+    return what_was_missed(sweep.execution, scheduled, datetime.now(UTC))
 
 
 def _carried_out(

@@ -1,19 +1,23 @@
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
+import prefect
 import pytest
 import yaml
-from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.objects import DeploymentSchedule, Worker, WorkerStatus
 from prefect.events.schemas.automations import Automation
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.apply import Change, apply
 from deployments.declared import Declared, read_declared
-from deployments.deploying import deploy_file
+from deployments.deploying import _worker_line, deploy_file
+from flows.launching import require_answer
 from overnight.errors import OvernightError, UsageError
 
 SMALL = {
@@ -190,6 +194,56 @@ def test_runs_work_in_the_folder_of_the_file_and_are_found_as_modules(tmp_path: 
         {"prefect.deployments.steps.set_working_directory": {"directory": str(tmp_path)}}
     ]
     assert there.entrypoint == "flows.prompt_sweep.prompt_sweep"
+
+
+class Answering(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = self.server.says.encode()  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("says", "said"),
+    [
+        (
+            '"2.20.4"',
+            rf"is Prefect 2\.20\.4, wanted the version that is installed here, {prefect.__version__}; start",
+        ),
+        ("<html>", "is no Prefect server; PREFECT_API_URL ends with /api"),
+    ],
+)
+def test_a_server_of_another_version_or_kind_is_named(says: str, said: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        server.says = says  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(OvernightError, match=said):
+                require_answer(f"http://127.0.0.1:{server.server_port}/api")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("ONLINE", "worker    here carries out the runs of local-gpu"),
+        (
+            "OFFLINE",
+            "no worker for local-gpu: its runs wait until one is started: prefect worker start --pool local-gpu",
+        ),
+    ],
+)
+def test_whether_a_worker_is_there_is_said(status: str, said: str) -> None:
+    here = Worker(name="here", work_pool_id=uuid4(), status=WorkerStatus(status))
+    assert _worker_line("local-gpu", SimpleNamespace(read_workers_for_work_pool=lambda _: [here])) == said  # type: ignore[arg-type]
 
 
 def test_without_a_server_it_is_said_how_to_have_one(tmp_path: Path) -> None:
