@@ -26,7 +26,7 @@ def test_a_run_with_a_bug_has_failed_and_not_crashed(site) -> None:
 def test_a_run_whose_process_is_killed_has_crashed(site) -> None:
     run = site.wait(site.start("small-job/cluster", {"do": "die"}))
     assert run["state_name"] == "Crashed"
-    assert "SIGKILL" in run["state"]["message"]
+    assert "memory" in run["state"]["message"]  # what mostly kills, in Prefect's words or in ours
 
 
 def test_two_processes_of_a_job_find_each_other(site) -> None:
