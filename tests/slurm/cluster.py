@@ -46,7 +46,8 @@ class SlurmCluster:
         self.nodes = [f"n{number}" for number in range(1, n_nodes + 1)]
         self.config = self.folder / "slurm.conf"
         self.environment = os.environ | {"SLURM_CONF": str(self.config), "PATH": _path()}
-        self._pids = self.folder / "pids.json"
+        self._pids = self.folder / "pids.json"  # for whoever ends what another process has started
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
         """Bring everything up, and wait until the nodes are idle."""
@@ -139,6 +140,7 @@ class SlurmCluster:
                 stderr=log,
                 start_new_session=True,
             )
+        self._started.append(process)
         self._pids.write_text(json.dumps(self._running() | {name: process.pid}))
 
     def _running(self) -> dict[str, int]:
@@ -164,9 +166,9 @@ class SlurmCluster:
     def _wait_until_gone(self, pid: int) -> None:
         until = time.monotonic() + _STOPPED_S
         while _is_alive(pid) and time.monotonic() < until:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
             time.sleep(0.05)
+        for process in self._started:
+            process.poll()  # none is left behind as a zombie
 
     def _last_words(self, name: str) -> str:
         log = self.folder / "log" / name
@@ -192,7 +194,7 @@ SlurmctldHost=localhost(127.0.0.1)
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmctldPort={free_port()}
 AuthType=auth/munge
-AuthInfo=socket={munge}
+AuthInfo=socket={munge},cred_expire=5
 CryptoType=crypto/munge
 SlurmUser=root
 SlurmdUser=root

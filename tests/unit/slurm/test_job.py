@@ -12,6 +12,7 @@ from deployments.slurm.script import batch_script
 from deployments.slurm.variables import SlurmJob, flow_run_of
 from deployments.slurm.worker import SlurmWorker
 from overnight.errors import UsageError
+from overnight.spec.execution import Execution
 
 
 def asked(**variables: Any) -> dict[str, str]:
@@ -118,3 +119,10 @@ def test_a_wrong_variable_is_one_line(values: dict[str, Any], says: str) -> None
     with pytest.raises(UsageError, match=re.escape(says)) as error:
         asyncio.run(SlurmJob.from_template_and_values(form, values, client=object()))  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
+
+
+def test_a_pool_has_no_deadline_and_job_variables_have_a_pool() -> None:
+    with pytest.raises(ValidationError, match="deadline: it has models take turns"):
+        Execution(pool="cluster", deadline="07:00")
+    with pytest.raises(ValidationError, match="job_variables: they are those of a pool"):
+        Execution(job_variables={"num_gpus": 2})
