@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -5,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from overnight.memory.free import FreeMemory
 from overnight.spec.execution import EngineSettings, Execution
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.store.run_folder import RunFolder
+from overnight.telemetry.progress import BOARD
+from tasks import gpus
 
 GPU = Gpu(uuid="GPU-5a", name="GPU 0 Pretended")
 OTHER = Gpu(uuid="GPU-7c", name="GPU 1 Pretended")
@@ -193,6 +197,35 @@ def test_the_engine_of_a_run_that_was_killed_is_gone_before_the_next_model_is_lo
         assert ended
         assert time.monotonic() >= ended[0]
     thread.join(_PATIENCE_S)
+
+
+def test_a_wait_is_seen_in_the_terminal_and_in_the_state_of_its_task(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "get_run_logger", logging.getLogger)
+    take = gpus.take_gpus.fn
+    with ExitStack() as held:
+        assert take(held, [OTHER], run(tmp_path, "b"), Execution(), None).message == "free"
+    first = held_by_a(start)
+    seen: list[str | None] = []
+
+    def end_when_seen() -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while BOARD.notice is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append(BOARD.notice)
+        first.stdin.close()
+
+    thread = threading.Thread(target=end_when_seen)
+    thread.start()
+    with ExitStack() as held:
+        state = take(held, [GPU], run(tmp_path, "b"), Execution(), None)
+        assert leaseholder(GPU).run_id == "b"
+    thread.join(_PATIENCE_S)
+    assert (state.name, BOARD.notice) == ("Waited", None)
+    assert seen[0] is not None
+    assert seen[0].startswith("waiting for GPU 0 Pretended, held by run a (process ")
+    assert state.message.endswith(seen[0])
 
 
 def test_a_place_where_no_lock_can_lie_is_named_with_the_way_out(
