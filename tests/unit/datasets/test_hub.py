@@ -157,6 +157,24 @@ def test_an_address_is_enough_for_a_public_dataset(
     assert calls == [asked]
 
 
+@pytest.mark.parametrize(
+    ("form", "columns", "question", "turns"),
+    [
+        ("texts", {"text": "body"}, "One.\n\nTwo.", ()),
+        ("chats", {"messages": "talk"}, "user: Far?", (("user", "Far?"),)),
+    ],
+)
+def test_texts_and_conversations_come_from_the_hub(
+    monkeypatch: pytest.MonkeyPatch, form: str, columns: dict[str, str], question: str, turns: Any
+) -> None:
+    rows = [{"body": " One.\n\nTwo.\n", "talk": [{"role": "user", "content": "Far?"}]}]
+    loader = SimpleNamespace(load_dataset=lambda *_, **__: Rows(rows))
+    monkeypatch.setitem(sys.modules, "datasets", loader)
+    spec = DatasetSpec.model_validate({"hub": "hf:someone/own", "format": form, "columns": columns})
+    (item,) = read_items(spec)
+    assert (item.question, item.turns) == (question, turns)
+
+
 def test_the_hub_and_the_official_file_give_the_same_item(calls: list[Any], tmp_path: Path) -> None:
     path = tmp_path / "nq.jsonl"
     path.write_text('{"question": "who keeps the lighthouse", "answer": ["Mr Hale", "Hale"]}\n')
