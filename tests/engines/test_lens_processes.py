@@ -18,7 +18,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from overnight.activations.architecture import Architecture  # noqa: E402
 from overnight.engines.holding import connect_all, hold  # noqa: E402
-from overnight.errors import EngineCrashed, EngineUnavailable, OutOfMemory  # noqa: E402
+from overnight.errors import EngineCrashed, EngineUnavailable, GpuUnusable, OutOfMemory  # noqa: E402
 from overnight.lens.drawing import Drawer  # noqa: E402
 from overnight.lens.fitting_rows import FittingRows  # noqa: E402
 from overnight.lens.folder import LensDescription  # noqa: E402
@@ -125,11 +125,11 @@ def _model(weights) -> ModelSpec:
     )
 
 
-def _execution(n_processes: int) -> Execution:
+def _execution(n_processes: int, device: str = "cpu") -> Execution:
     return Execution.model_validate(
         {
             "num_processes": n_processes,
-            "engine": {"threads": n_processes, "transformers": {"device": "cpu"}, "startup_timeout_s": 120},
+            "engine": {"threads": n_processes, "transformers": {"device": device}, "startup_timeout_s": 120},
         }
     )
 
@@ -270,6 +270,19 @@ def test_a_process_that_cannot_load_says_why(weights, tmp_path) -> None:
     with (
         holder as host,
         pytest.raises(EngineCrashed, match=r"process \d of 2 .* exit code 1; the last it said: "),
+    ):
+        host.start()
+
+
+@pytest.mark.slow
+def test_processes_without_a_gpu_that_was_asked_for_are_refused(weights, tmp_path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    model = _model(weights)
+    execution = _execution(2, device="cuda")
+    with (
+        hold(model, weights, 64, execution, tmp_path) as host,
+        pytest.raises(GpuUnusable, match="asks for a GPU"),
     ):
         host.start()
 
