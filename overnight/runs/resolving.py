@@ -10,7 +10,7 @@ from overnight.engines.sources import with_digest
 from overnight.errors import UsageError
 from overnight.ids import file_digest
 from overnight.spec.config_root import ConfigRoot
-from overnight.spec.dataset import DatasetSpec
+from overnight.spec.dataset import DatasetFormat, DatasetSpec
 from overnight.spec.execution import EngineSettings
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_set import PromptSet
@@ -73,6 +73,26 @@ class _Finder:
     def dataset(self, value: str | DatasetSpec) -> DatasetSpec:
         return _dataset(value, self.root)
 
+    def questions(self, value: str | DatasetSpec) -> DatasetSpec:
+        """Return a dataset whose replies are scored."""
+        found = self.root.dataset(value) if isinstance(value, str) else value
+        if not found.format.has_golds:
+            raise UsageError(
+                f"dataset {found.name}: format {found.format.value} has no right answers, and replies cannot be "
+                "scored; name a dataset of questions"
+            )
+        return self.dataset(found)
+
+    def prompts(self, value: str | DatasetSpec) -> DatasetSpec:
+        """Return a dataset whose items are one user's turn each."""
+        found = self.root.dataset(value) if isinstance(value, str) else value
+        if found.format is DatasetFormat.CHATS:
+            raise UsageError(
+                f"dataset {found.name}: format chats has whole conversations, and prompts are asked for replies; "
+                "name a dataset of prompts"
+            )
+        return self.dataset(found)
+
     def trait(self, value: str | TraitSpec) -> TraitSpec:
         found = self.root.trait(value) if isinstance(value, str) else value
         return found if found.sha256 is not None else with_trait_digest(found)
@@ -95,7 +115,7 @@ def _prompt_sweep(experiment: PromptSweepExperiment, find: _Finder) -> PromptSwe
             "defaults": named(experiment.defaults),
             "sweep": sweep,
             "trials": _each(named, experiment.trials),
-            "datasets": _each(find.dataset, experiment.datasets),
+            "datasets": _each(find.questions, experiment.datasets),
         }
     )
 
@@ -104,7 +124,7 @@ def _uncertainty_sweep(experiment: UncertaintyExperiment, find: _Finder) -> Unce
     most = experiment.items_per_dataset
 
     def capped(value: str | DatasetSpec) -> DatasetSpec:
-        found = find.dataset(value)
+        found = find.questions(value)
         return found if most is None else found.model_copy(update={"max_items": most})
 
     datasets = tuple(capped(value) for value in experiment.datasets)
@@ -120,7 +140,7 @@ def _uncertainty_sweep(experiment: UncertaintyExperiment, find: _Finder) -> Unce
             "entailment": experiment.entailment and find.text_model(experiment.entailment),
             "judge": experiment.judge and find.model(experiment.judge),
             "datasets": datasets,
-            "shots_from": {name: find.dataset(value) for name, value in experiment.shots_from.items()},
+            "shots_from": {name: find.questions(value) for name, value in experiment.shots_from.items()},
         }
     )
 
@@ -130,7 +150,7 @@ def _trait_capture(experiment: TraitCaptureExperiment, find: _Finder) -> TraitCa
         update={
             "models": tuple(find.model(value) for value in experiment.models),
             "traits": tuple(find.trait(value) for value in experiment.traits),
-            "datasets": tuple(find.dataset(value) for value in experiment.datasets),
+            "datasets": tuple(find.prompts(value) for value in experiment.datasets),
         }
     )
 
