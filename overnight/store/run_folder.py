@@ -120,6 +120,21 @@ class TrialFolder:
         return self.results / "index.json"
 
     @property
+    def vectors(self) -> Path:
+        """Which vectors are said in words, and how many."""
+        return self.results / "vectors.json"
+
+    @property
+    def chunks(self) -> Path:
+        """The truth about which vectors are done: a line for those that were worked on together."""
+        return self.results / "chunks.jsonl"
+
+    @property
+    def reconstructions(self) -> Path:
+        """What the encoder made of the draws, a file a chunk."""
+        return self.results / "reconstructions"
+
+    @property
     def significance(self) -> Path:
         """The comparison of the arms."""
         return self.results / "significance.json"
