@@ -157,6 +157,10 @@ def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[st
         trial.capture_index,
         trial.capture_facts,
         trial.vectors,
+        trial.candidates,
+        trial.k_sweep,
+        trial.k_sweep_table,
+        trial.recovery_sums,
         trial.chunks,  # with the digests of the reconstructions
         *(folder.path / row["path"] for row in captured_rows(folder, slug).values()),
         *sorted(folder.batch_inputs(slug).glob("*.jsonl")),
