@@ -41,7 +41,19 @@ def resolve(spec: S, root: ConfigRoot) -> S:
     Raises:
         UsageError: a file that is named does not exist or is not what it should be.
     """
-    find = _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run)
+    return _resolved(spec, _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run))
+
+
+def look_up(spec: SweepSpec, root: ConfigRoot) -> None:
+    """Find everything that a sweep names, and read what is said of it here; no weights, and no rows of the hub.
+
+    Raises:
+        UsageError: a file that is named does not exist or is not what it should be.
+    """
+    _resolved(spec, _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run, here_only=True))
+
+
+def _resolved(spec: S, find: "_Finder") -> S:
     if isinstance(spec, PromptSweepSpec):
         return spec.model_copy(update={"experiment": _prompt_sweep(spec.experiment, find)})
     if isinstance(spec, TraitCaptureSpec):
@@ -58,6 +70,7 @@ class _Finder:
     root: ConfigRoot
     settings: EngineSettings
     dry_run: bool
+    here_only: bool = False  # digests of what lies elsewhere, or is large, are left out
 
     def model(self, value: str | ModelSpec) -> ModelSpec:
         if isinstance(value, ModelSpec) and value.sha256 is not None and value.has_stand_ins_resolved:
@@ -65,7 +78,10 @@ class _Finder:
         found = self.root.model(value) if isinstance(value, str) else value
         if self.dry_run or found.engine is EngineKind.DRY_RUN:
             return found
-        ladder = tuple(with_digest(rung, self.settings) for rung in self.root.stand_ins(found))
+        stand_ins = self.root.stand_ins(found)
+        if self.here_only:
+            return found
+        ladder = tuple(with_digest(rung, self.settings) for rung in stand_ins)
         return with_digest(found.model_copy(update={"ladder": ladder}), self.settings)
 
     def prompt_set(self, value: str | PromptSet) -> PromptSet:
@@ -73,10 +89,11 @@ class _Finder:
 
     def text_model(self, value: str | TextModelSpec) -> TextModelSpec:
         found = self.root.text_model(value) if isinstance(value, str) else value
-        return found if self.dry_run or found.sha256 is not None else with_text_model_digest(found)
+        is_known = found.sha256 is not None or self.dry_run or self.here_only
+        return found if is_known else with_text_model_digest(found)
 
     def dataset(self, value: str | DatasetSpec) -> DatasetSpec:
-        return _dataset(value, self.root)
+        return _dataset(value, self.root, here_only=self.here_only)
 
     def questions(self, value: str | DatasetSpec) -> DatasetSpec:
         """Return a dataset whose replies are scored."""
@@ -177,14 +194,18 @@ def _each(function: Callable[[B], C], values: tuple[B, ...] | None) -> tuple[C, 
     return None if values is None else tuple(function(value) for value in values)
 
 
-def _dataset(value: str | DatasetSpec, root: ConfigRoot) -> DatasetSpec:
+def _dataset(value: str | DatasetSpec, root: ConfigRoot, *, here_only: bool) -> DatasetSpec:
     spec = root.dataset(value) if isinstance(value, str) else value
     if spec.sha256 is not None or spec.is_switched_off:
         return spec  # read when its run began (its items are frozen there), or not wanted at all
+    if spec.path is None and here_only:
+        return spec
     if spec.path is None:
         return spec.model_copy(update={"sha256": rows_digest(spec)})
     if not spec.path.is_file():
         variable = re.search(r"\$\{?(\w+)", str(spec.path))
         hint = f"; set the environment variable {variable[1]}" if variable else ""
         raise UsageError(f"dataset {spec.name}: path: {spec.path}: no such file{hint}")
+    if here_only:
+        return spec
     return spec.model_copy(update={"path": spec.path.resolve(), "sha256": file_digest(spec.path)})

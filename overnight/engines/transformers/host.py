@@ -62,6 +62,7 @@ class HeldModel:
                 trust_remote_code=settings["trust_remote_code"],
                 gpus_there=settings["gpus_there"],
                 may_offload=settings.get("may_offload", False),
+                gpu=settings.get("gpu", 0),
             )
         self.placement = loaded.placement
         self._context_tokens = settings["context_tokens"]
