@@ -283,6 +283,11 @@ class RunFolder:
         return self.path / "analysis.json"
 
     @property
+    def k_sweep_summary(self) -> Path:
+        """One row a trial and number of texts, of a best-of-K sweep."""
+        return self.path / "k_sweep_summary.csv"
+
+    @property
     def analysis_summary(self) -> Path:
         """What is said of an uncertainty sweep, for scripts."""
         return self.path / "analysis_summary.json"
