@@ -134,8 +134,11 @@ class Capturer:
                         f"directions {request.directions}: made of {directions.width} numbers; {point.label} of "
                         f"{architecture.name} has {widths[point]}; were they made with another model?"
                     )
-        if len({widths[point] for point in request.pooled}) > 1:
-            raise UsageError("pooled: the points are of different widths; ask for them one width at a time")
+        for name in ("pooled", "placed"):
+            if len({widths[point] for point in getattr(request, name)}) > 1:
+                raise UsageError(
+                    f"{name}: the points are of different widths; ask for them one width at a time"
+                )
         n_layers = len(architecture.blocks)
         layers: set[int] = set()
         if request.attention_layer is not None:
@@ -150,7 +153,7 @@ class Capturer:
         """Write the files of a batch; return why it does not fit where it does not."""
         try:
             found = self._gathered(work, batch)
-            if len(batch) > 1 and not captured.was_probed:
+            if len(batch) > 1 and not captured.was_probed and not work.request.placed:
                 place = min(range(len(batch)), key=lambda place: len(batch[place].ids))
                 (alone,) = self._gathered(work, [batch[place]])
                 captured.largest_probe_difference = largest_difference(found[place].tensors, alone.tensors)

@@ -95,7 +95,7 @@ class Adapter:
         self._config.base_model_name_or_path = None
         self._config.inference_mode = True
         # Not peft's `save_pretrained`: sets have no order there, and the same lens is to be the same files.
-        settings = self._config.to_dict()
+        settings = self._config.to_dict()  # type: ignore[no-untyped-call]  # of peft
         write_json(
             folder / _CONFIG,
             {

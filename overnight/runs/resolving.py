@@ -9,9 +9,12 @@ from overnight.datasets.reading import rows_digest
 from overnight.engines.sources import with_digest
 from overnight.errors import UsageError
 from overnight.ids import file_digest
+from overnight.runs.lens_sources import require_fitting, resolve_lens
+from overnight.spec.best_of_k import BestOfKExperiment, BestOfKSpec
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.dataset import DatasetFormat, DatasetSpec
 from overnight.spec.execution import EngineSettings
+from overnight.spec.lens import LensSpec
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_set import PromptSet
 from overnight.spec.prompt_sweep import Defaults, ExplicitTrial, PromptSweepExperiment, PromptSweepSpec
@@ -38,11 +41,25 @@ def resolve(spec: S, root: ConfigRoot) -> S:
     Raises:
         UsageError: a file that is named does not exist or is not what it should be.
     """
-    find = _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run)
+    return _resolved(spec, _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run))
+
+
+def look_up(spec: SweepSpec, root: ConfigRoot) -> None:
+    """Find everything that a sweep names, and read what is said of it here; no weights, and no rows of the hub.
+
+    Raises:
+        UsageError: a file that is named does not exist or is not what it should be.
+    """
+    _resolved(spec, _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run, here_only=True))
+
+
+def _resolved(spec: S, find: "_Finder") -> S:
     if isinstance(spec, PromptSweepSpec):
         return spec.model_copy(update={"experiment": _prompt_sweep(spec.experiment, find)})
     if isinstance(spec, TraitCaptureSpec):
         return spec.model_copy(update={"experiment": _trait_capture(spec.experiment, find)})
+    if isinstance(spec, BestOfKSpec):
+        return spec.model_copy(update={"experiment": _best_of_k(spec.experiment, find)})
     return spec.model_copy(update={"experiment": _uncertainty_sweep(spec.experiment, find)})
 
 
@@ -53,6 +70,7 @@ class _Finder:
     root: ConfigRoot
     settings: EngineSettings
     dry_run: bool
+    here_only: bool = False  # digests of what lies elsewhere, or is large, are left out
 
     def model(self, value: str | ModelSpec) -> ModelSpec:
         if isinstance(value, ModelSpec) and value.sha256 is not None and value.has_stand_ins_resolved:
@@ -60,7 +78,10 @@ class _Finder:
         found = self.root.model(value) if isinstance(value, str) else value
         if self.dry_run or found.engine is EngineKind.DRY_RUN:
             return found
-        ladder = tuple(with_digest(rung, self.settings) for rung in self.root.stand_ins(found))
+        stand_ins = self.root.stand_ins(found)
+        if self.here_only:
+            return found
+        ladder = tuple(with_digest(rung, self.settings) for rung in stand_ins)
         return with_digest(found.model_copy(update={"ladder": ladder}), self.settings)
 
     def prompt_set(self, value: str | PromptSet) -> PromptSet:
@@ -68,10 +89,11 @@ class _Finder:
 
     def text_model(self, value: str | TextModelSpec) -> TextModelSpec:
         found = self.root.text_model(value) if isinstance(value, str) else value
-        return found if self.dry_run or found.sha256 is not None else with_text_model_digest(found)
+        is_known = found.sha256 is not None or self.dry_run or self.here_only
+        return found if is_known else with_text_model_digest(found)
 
     def dataset(self, value: str | DatasetSpec) -> DatasetSpec:
-        return _dataset(value, self.root)
+        return _dataset(value, self.root, here_only=self.here_only)
 
     def questions(self, value: str | DatasetSpec) -> DatasetSpec:
         """Return a dataset whose replies are scored."""
@@ -96,6 +118,10 @@ class _Finder:
     def trait(self, value: str | TraitSpec) -> TraitSpec:
         found = self.root.trait(value) if isinstance(value, str) else value
         return found if found.sha256 is not None else with_trait_digest(found)
+
+    def lens(self, value: str | LensSpec) -> LensSpec:
+        found = self.root.lens(value) if isinstance(value, str) else value
+        return resolve_lens(found, self.dataset)
 
 
 def _prompt_sweep(experiment: PromptSweepExperiment, find: _Finder) -> PromptSweepExperiment:
@@ -155,18 +181,31 @@ def _trait_capture(experiment: TraitCaptureExperiment, find: _Finder) -> TraitCa
     )
 
 
+def _best_of_k(experiment: BestOfKExperiment, find: _Finder) -> BestOfKExperiment:
+    models = tuple(find.model(value) for value in experiment.models)
+    lenses = tuple(find.lens(value) for value in experiment.lenses)
+    datasets = tuple(find.dataset(value) for value in experiment.datasets)
+    if not find.dry_run:  # which is refused with a word of its own
+        require_fitting(lenses, models, datasets)
+    return experiment.model_copy(update={"models": models, "lenses": lenses, "datasets": datasets})
+
+
 def _each(function: Callable[[B], C], values: tuple[B, ...] | None) -> tuple[C, ...] | None:
     return None if values is None else tuple(function(value) for value in values)
 
 
-def _dataset(value: str | DatasetSpec, root: ConfigRoot) -> DatasetSpec:
+def _dataset(value: str | DatasetSpec, root: ConfigRoot, *, here_only: bool) -> DatasetSpec:
     spec = root.dataset(value) if isinstance(value, str) else value
     if spec.sha256 is not None or spec.is_switched_off:
         return spec  # read when its run began (its items are frozen there), or not wanted at all
+    if spec.path is None and here_only:
+        return spec
     if spec.path is None:
         return spec.model_copy(update={"sha256": rows_digest(spec)})
     if not spec.path.is_file():
         variable = re.search(r"\$\{?(\w+)", str(spec.path))
         hint = f"; set the environment variable {variable[1]}" if variable else ""
         raise UsageError(f"dataset {spec.name}: path: {spec.path}: no such file{hint}")
+    if here_only:
+        return spec
     return spec.model_copy(update={"path": spec.path.resolve(), "sha256": file_digest(spec.path)})
