@@ -38,6 +38,8 @@ def check(declared: Declared) -> tuple[Finding, ...]:
     looked up and read with its changes, everything that the sweep names is looked up, and every pool and schedule is
     one that there can be.
     """
+    for part in declared.parts:
+        load_flow(part.entrypoint)
     return tuple(
         Finding(deployment=deployment.label, problem=" ".join(problem.split()))
         for deployment in declared.deployments

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
+from deployments.slurm.worker import SlurmWorker
 from overnight.errors import UsageError
 from overnight.spec.base import Name, Spec, no_repeats
 from overnight.spec.reading import read_mapping, validate
@@ -88,15 +89,42 @@ class PrefectFile(Spec):
 class Pool(Spec):
     """A work pool with the form that its workers understand."""
 
+    # Where a site sets defaults of its own on the server, such as its partition, these stay.
+    keeps_defaults: bool = Field(default=False, exclude=True)
+    # A flow whose runs carry out parts of other runs here; its deployment is called as the pool.
+    parts: str | None = Field(default=None, exclude=True)
+
     name: Name
     type: str
     description: str
     concurrency_limit: NonNegativeInt | None
     base_job_template: dict[str, Any]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _form_of_our_worker(cls, value: Any) -> Any:
+        """Take the form from the worker type where that is ours."""
+        if isinstance(value, dict) and value.get("type") == SlurmWorker.type:
+            return {"base_job_template": SlurmWorker.get_default_base_job_template()} | value
+        return value
+
 
 class Declared(Spec):
     """All that is to be on a server, and the folder that runs work in."""
+
+    @property
+    def parts(self) -> tuple[Deployment, ...]:
+        """The deployments that runs start by themselves; nobody else gives them parameters."""
+        return tuple(
+            Deployment(
+                name=pool.name,
+                entrypoint=pool.parts,
+                description=f"A part of a run that has execution.pool {pool.name}, which starts it by itself.",
+                work_pool=Queue(name=pool.name),
+            )
+            for pool in self.pools
+            if pool.parts is not None
+        )
 
     file: Path
     folder: Path

@@ -43,21 +43,21 @@ def trials_in_waves(folder: RunFolder, spec: SweepSpec, plan: Plan, run: RunOpti
 def _wave(folder: RunFolder, spec: SweepSpec, plan: Plan, wave: Wave, run: RunOptions) -> dict[str, State]:
     """Run the blocks of a wave at the same time; return the states of their trials. Their memory is back then."""
     if len(wave.blocks) == 1:
-        return _block(folder, spec, plan, wave.blocks[0], run)
+        return trials_of_block(folder, spec, plan, wave.blocks[0], run)
     found: dict[str, dict[str, State]] = {name: {} for name in wave.models}
     execution = sharing_cores(spec.execution, len(wave.blocks))
     shared = spec.model_copy(update={"execution": execution})
     free = free_on_devices() if any((wave.needs or {}).values()) else {}
 
     def work(block: ModelBlock) -> None:
-        found[block.model.name] = _block(folder, shared, plan, block, run, is_alone=False)
+        found[block.model.name] = trials_of_block(folder, shared, plan, block, run, is_alone=False)
 
     side_by_side(folder, {block.model.name: partial(work, block) for block in wave.blocks})
     wait_until_back(free, ", ".join(wave.models))
     return {slug: state for states in found.values() for slug, state in states.items()}
 
 
-def _block(
+def trials_of_block(
     folder: RunFolder,
     spec: SweepSpec,
     plan: Plan,

@@ -64,6 +64,7 @@ class Capturer:
         self._around_pass = around_pass
         self._pass = Pass(model)
         self._architecture: Architecture | None = None
+        self._fits: int | None = None  # tokens of a batch, where states of places did not fit before
 
     def capture(
         self,
@@ -87,6 +88,10 @@ class Capturer:
         started = time.perf_counter()
         work = self._work(request)
         captured = Captured()
+        if (
+            request.placed and self._fits is not None
+        ):  # vectors come in many requests, each like the one before
+            budget = min(budget, self._fits)
         there = [each for each in sequences if self._has_positions(each, request, captured)]
         queue = deque(_batches(there, budget))
         while queue and is_wanted():
@@ -109,6 +114,8 @@ class Capturer:
             captured.halvings += 1
             parts = [[batch[place] for place in half] for half in halves(range(len(batch)))]
             budget = len(parts[0]) * longest
+            if request.placed:
+                self._fits = budget
             _LOG.warning("%d sequences do not fit; halved, now at most %d tokens", len(batch), budget)
             queue.extendleft(reversed(parts))
         captured.seconds = time.perf_counter() - started

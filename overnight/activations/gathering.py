@@ -175,9 +175,10 @@ def write_sequence(
         "points": json.dumps(labels(request.projected)),
         "traits": json.dumps([] if directions is None else list(directions.traits)),
         "pooled_points": json.dumps(labels(request.pooled)),
-        "placed_points": json.dumps(labels(request.placed)),
         "raw_dtype": request.raw_dtype,
     }
+    if request.placed:
+        about["placed_points"] = json.dumps(labels(request.placed))
     try:
         with atomic_bytes(path) as file:
             file.write(safetensors.torch.save(tensors, metadata=about))

@@ -59,7 +59,8 @@ def fit_lens_command(name: str, model: str, assignments: Sequence[str], *, as_js
 def measurement_in_words(message: dict[str, Any]) -> str:
     """Return the line of a measurement."""
     loss = "" if message["loss"] is None else f"loss {message['loss']:.4f}, "
-    return f"step {message['step']}: {loss}held out {message['held_out_loss']:.4f} nats a token, {message['seconds']:.0f} s"
+    held_out, seconds = f"{message['held_out_loss']:.4f}", f"{message['seconds']:.0f} s"
+    return f"step {message['step']}: {loss}held out {held_out} nats a token, {seconds}"
 
 
 def result_in_words(found: LensFitted) -> str:

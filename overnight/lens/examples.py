@@ -67,8 +67,8 @@ def held_out(sources: Sequence[Source], share: float, seed: int) -> frozenset[in
     """
     if len(sources) < _FEWEST_TEXTS:
         raise UsageError(
-            f"fit.datasets: found {len(sources)} texts to fit a lens on, wanted {_FEWEST_TEXTS} or more; some of them are "
-            "only measured on"
+            f"fit.datasets: found {len(sources)} texts to fit a lens on, wanted {_FEWEST_TEXTS} or more; some of them "
+            "are only measured on"
         )
     n_held = min(len(sources) - 1, max(1, round(share * len(sources))))
     order = sorted(range(len(sources)), key=lambda place: digest([seed, "held out", sources[place].digest]))

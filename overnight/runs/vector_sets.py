@@ -217,6 +217,8 @@ def _made_before(folder: Path, name: str) -> VectorSet | None:
         found = VectorSet.read(folder)
         for first in range(0, len(found), BLOCK_ROWS):
             found.rows(first, first + 1)
+        if found.name != name or len(found.vectors) != len(found):
+            return None
     except StoreError:
         return None  # it is made anew
-    return found if found.name == name else None
+    return found

@@ -1,12 +1,20 @@
 """How a run is carried out, whatever it asks; none of it is part of a result's identity."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
 
 from overnight.records import Condition
 from overnight.spec.audit import AuditSettings
-from overnight.spec.base import ClockTime, Spec, no_repeats, off_is_a_word
+from overnight.spec.base import ClockTime, Name, Spec, no_repeats, off_is_a_word
 from overnight.spec.engine_ollama import OllamaSettings
 from overnight.spec.engine_openai import OpenAISettings
 from overnight.spec.engine_transformers import TransformersSettings
@@ -23,6 +31,8 @@ def _auto_or_number(value: object) -> object:
     return value
 
 
+# A block of a Prefect server: its type and its name.
+BlockName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*$")]
 Concession = Literal["concurrency", "context", "quantization", "model"]
 
 
@@ -127,12 +137,36 @@ class Execution(Spec):
         default=1,
         description="processes that share the vectors of a best-of-K trial, a GPU each where there are any",
     )
+    notify: Annotated[tuple[BlockName, ...], AfterValidator(no_repeats)] = Field(
+        default=(),
+        description="blocks of the Prefect server, as type/name (webhook/night, slack-webhook/team), that are told "
+        "when the run has ended, how, and where its report is; OVERNIGHT_NOTIFY_URL in the environment is told, too",
+    )
+    pool: Name | None = Field(
+        default=None,
+        description="the work pool whose workers carry out the trials, a job a model, such as cluster; null: here",
+    )
+    job_variables: dict[str, Any] = Field(
+        default={},
+        description="of these jobs, as the pool knows them: {num_gpus: 2, time: '08:00:00', partition: gpu}",
+    )
     engine: EngineSettings = EngineSettings()
     lens: LensExecution = LensExecution()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
     pricing: PricingSpec = PricingSpec()
     tracking: TrackingSettings = TrackingSettings()
+
+    @model_validator(mode="after")
+    def _a_pool_needs_no_deadline(self) -> Self:
+        if self.pool is not None and self.deadline is not None:
+            raise ValueError(
+                "deadline: it has models take turns on one machine, on a pool each has a job of its own; "
+                "leave it out and bound the jobs by job_variables.time"
+            )
+        if self.job_variables and self.pool is None:
+            raise ValueError("job_variables: they are those of a pool; name it in pool, or leave them out")
+        return self
 
     def requests_at_once(self, engine: EngineKind) -> int:
         """Return how many requests are under way at a time."""

@@ -214,6 +214,10 @@ class RunFolder:
         """Held while a process works on the run."""
         return self.path / ".lock"
 
+    def block_lock(self, model: str) -> Path:
+        """Return what is held while a process works on the trials of a model."""
+        return self.path / f".lock-{model}"
+
     @property
     def stop_request(self) -> Path:
         """Its existence asks the run to stop."""

@@ -30,6 +30,26 @@ def run_lock(folder: RunFolder) -> Iterator[None]:
         lock.release()
 
 
+@contextlib.contextmanager
+def block_lock(folder: RunFolder, model: str) -> Iterator[None]:
+    """Hold the trials of one model of a run, which jobs of their own may carry out.
+
+    Raises:
+        UsageError: another process holds them.
+    """
+    lock = FileLock(folder.block_lock(model), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"run {folder.run_id}: another process works on the trials of {model}; wait for it, or cancel its job"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def is_locked(folder: RunFolder) -> bool:
     """True while a process works on the run."""
     lock = FileLock(folder.lock, timeout=0)

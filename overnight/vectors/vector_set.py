@@ -36,9 +36,11 @@ class VectorSet:
         was_cached: the model was asked for none.
     """
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any], lines: bytes, left_out: bytes) -> None:
-        """Take what `read` has read."""
+    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Take what the marker says; what it says of other files is checked where they are read."""
         self.folder = folder
+        self._digests = {name: str(facts["files"][name]) for name in (VECTORS, LEFT_OUT)}
+        left_out = _checked(folder / LEFT_OUT, self._digests[LEFT_OUT])
         self.left_out: tuple[dict[str, Any], ...] = tuple(map(json.loads, left_out.splitlines()))
         self.n_vectors = int(facts["n_vectors"])
         self.width = int(facts["width"])
@@ -47,7 +49,8 @@ class VectorSet:
         self.seconds = float(facts["seconds"])
         self.kept = Kept(facts["key"]["kept"])
         self.name = str(facts["name"])
-        self._lines = lines
+        if not (folder / VECTORS).is_file():
+            raise StoreError(f"{folder / VECTORS}: missing; take {folder} away, and it is made anew")
         self._file = RowFile(folder / ROWS, self.kept, (self.n_vectors, self.width), facts["blocks"])
 
     def __len__(self) -> int:
@@ -60,8 +63,13 @@ class VectorSet:
 
     @cached_property
     def vectors(self) -> tuple[Vector, ...]:
-        """Where each vector was read, in the order of their indices."""
-        rows = json.loads(b"[" + b",".join(self._lines.splitlines()) + b"]")
+        """Where each vector was read, in the order of their indices.
+
+        Raises:
+            StoreError: the file is not what was written.
+        """
+        lines = _checked(self.folder / VECTORS, self._digests[VECTORS]).splitlines()
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
         return tuple(map(Vector.from_json, rows))
 
     def rows(self, first: int, end: int) -> NDArray[np.float32]:
@@ -81,10 +89,7 @@ class VectorSet:
         """
         facts = read_json(folder / MARKER)
         try:
-            lines, left_out = (
-                _checked(folder / name, str(facts["files"][name])) for name in (VECTORS, LEFT_OUT)
-            )
-            return cls(folder, facts, lines, left_out)
+            return cls(folder, facts)
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(
                 f"{folder / MARKER}: not what was written ({type(error).__name__}: {error}); take {folder} away"

@@ -249,6 +249,26 @@ def test_a_batch_that_does_not_fit_is_halved_and_one_sequence_fails_alone(
     assert not (tmp_path / "out" / "c.safetensors").exists()
 
 
+def test_what_fitted_is_kept_for_the_next_states_at_places(tmp_path, model) -> None:
+    # Vectors come in many requests: that too many do not fit is found out once.
+    capturer = Capturer(model)
+    capturer._architecture = capturing.Architecture(model)
+    through = capturer._pass
+
+    def limited(batch, until):
+        if len(batch) * max(map(len, batch)) > 12:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 7 bytes")
+        through(batch, until=until)
+
+    capturer._pass = limited
+    inputs = tuple(SequenceInput(id=name, text="-", places=(0,)) for name in IDS)
+    asked = ActivationRequest(sequences=inputs, out=tmp_path, placed=(LAST,))
+    read_by = [replace(each, places=(0,)) for each in sequences()]
+    halvings = [capturer.capture(asked, read_by, budget=1000).halvings for _ in range(2)]
+    assert halvings[0] >= 1
+    assert halvings[1] == 0
+
+
 def test_a_budget_counts_padding(tmp_path, model) -> None:
     rows = []
     hook = model.model.register_forward_pre_hook(

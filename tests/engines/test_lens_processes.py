@@ -1,6 +1,7 @@
 """Vectors in words and words in vectors by processes of their own: the same from one of them as from several."""
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -163,47 +164,48 @@ def _held(weights, n_processes: int, folder: Path):
     return model, execution, hold(model, weights, 64, execution, folder)
 
 
-@pytest.mark.parametrize("n_processes", [1, 2, 3])
-def test_any_number_of_processes_says_what_the_lens_does(
-    weights, chunks, expected, tmp_path, n_processes
-) -> None:
-    model, execution, holder = _held(weights, n_processes, tmp_path)
+def _require_same(found, expected) -> None:
+    for (said, vectors), wanted, of_texts in zip(found, *expected, strict=True):
+        assert _ids(said) == _ids(wanted)
+        assert torch.allclose(vectors, of_texts, atol=1e-4)
+
+
+def _ids(draws) -> list[list[tuple[int, ...]]]:
+    return [[draw.token_ids for draw in of_vector] for of_vector in draws]
+
+
+def test_one_process_says_what_the_lens_does(weights, chunks, expected, tmp_path) -> None:
+    model, execution, holder = _held(weights, 1, tmp_path)
     with holder as host:
         host.start()
-        assert len(set(host.state.urls)) == n_processes
-        assert host.state.urls[0] == host.state.url
-        found = asyncio.run(_shared(model, execution, tmp_path, chunks))
-        processes = _tree(host.state.pid)
-    for (said, vectors), wanted, of_texts in zip(found, *expected, strict=True):
-        assert [[draw.token_ids for draw in of_vector] for of_vector in said] == [
-            [draw.token_ids for draw in of_vector] for of_vector in wanted
-        ]
-        assert torch.allclose(vectors, of_texts, atol=1e-4)
-    assert len(processes) == (1 if n_processes == 1 else 1 + n_processes)
-    assert _gone(processes)
+        assert host.state.urls == (host.state.url,)
+        _require_same(asyncio.run(_shared(model, execution, tmp_path, chunks)), expected)
 
 
-def test_a_process_that_is_killed_takes_the_others_down_and_the_log_is_named(
-    weights, chunks, tmp_path
+def test_two_processes_say_the_same_and_one_that_is_killed_takes_the_other_down(
+    weights, chunks, expected, tmp_path
 ) -> None:
     model, execution, holder = _held(weights, 2, tmp_path)
 
     async def ask_on():
-        *_, last = connect_all(model, execution, tmp_path)
+        first, _ = connect_all(model, execution, tmp_path)
         try:
             while True:
-                await last.verbalise(chunks[0])
+                await first.verbalise(chunks[0])
         except EngineUnavailable:
-            await last.recover()
+            await first.recover()
         finally:
-            await last.close()
+            await first.close()
 
     with holder as host:
         host.start()
+        assert len(set(host.state.urls)) == 2
+        assert host.state.urls[0] == host.state.url
+        _require_same(asyncio.run(_shared(model, execution, tmp_path, chunks)), expected)
         processes = _tree(host.state.pid)
-        ranks = [each for each in processes if each.pid != host.state.pid]
-        killed = next(each for each in ranks if each.environ()["RANK"] == "1")
-        timer = threading.Timer(0.5, killed.kill)
+        assert len(processes) == 3
+        killed = next(each for each in processes if each.environ().get("RANK") == "1")
+        timer = threading.Timer(0.3, killed.kill)
         timer.start()
         with pytest.raises(
             (EngineCrashed, OutOfMemory)
@@ -215,6 +217,51 @@ def test_a_process_that_is_killed_takes_the_others_down_and_the_log_is_named(
     assert str(tmp_path / "tiny.log") in said
 
 
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from tests.engines.test_lens_processes import _held
+_, _, holder = _held(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+with holder as host:
+    host.start()
+    print(host.state.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def _held_elsewhere(weights, n_processes: int, folder: Path):
+    """Yield a process that holds a group, and the group with all that it has started."""
+    arguments = [str(weights), str(n_processes), str(folder)]
+    parent = subprocess.Popen([sys.executable, "-c", _HOLDER, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        processes = _tree(int(parent.stdout.readline()))
+        assert len(processes) == 1 + n_processes
+        yield parent, processes
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+
+
+def test_three_processes_say_the_same_and_none_is_left_when_their_parent_is_killed(
+    weights, chunks, expected, tmp_path
+) -> None:
+    with _held_elsewhere(weights, 3, tmp_path) as (parent, processes):
+        found = asyncio.run(_shared(_model(weights), _execution(3), tmp_path, chunks))
+        _require_same(found, expected)
+        parent.kill()
+        assert _gone(processes)
+
+
+@pytest.mark.slow
+def test_no_process_is_left_when_what_started_them_is_killed(weights, tmp_path) -> None:
+    with _held_elsewhere(weights, 2, tmp_path) as (_, processes):
+        processes[0].kill()
+        assert _gone(processes)
+
+
+@pytest.mark.slow
 def test_a_process_that_cannot_load_says_why(weights, tmp_path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(weights, broken)
@@ -225,39 +272,6 @@ def test_a_process_that_cannot_load_says_why(weights, tmp_path) -> None:
         pytest.raises(EngineCrashed, match=r"process \d of 2 .* exit code 1; the last it said: "),
     ):
         host.start()
-
-
-_HOLDER = """
-import sys, time
-from pathlib import Path
-from tests.engines.test_lens_processes import _held
-folder, weights = Path(sys.argv[1]), Path(sys.argv[2])
-_, _, holder = _held(weights, 2, folder)
-with holder as host:
-    host.start()
-    print(host.state.pid, flush=True)
-    time.sleep(600)
-"""
-
-
-@pytest.mark.parametrize("who", ["the one that holds the group", "the group"])
-def test_no_process_is_left_when_a_parent_is_killed(weights, tmp_path, who) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(tmp_path), str(weights)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        pid = int(parent.stdout.readline())
-        processes = _tree(pid)
-        assert len(processes) == 3
-        if who == "the group":
-            psutil.Process(pid).kill()
-        else:
-            parent.kill()
-        assert _gone(processes)
-    finally:
-        parent.kill()
-        parent.wait()
-        parent.stdout.close()
 
 
 def _tree(pid: int) -> list[psutil.Process]:

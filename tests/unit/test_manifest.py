@@ -1,3 +1,4 @@
+import multiprocessing
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from overnight.store.manifest import (
     write_manifest,
 )
 from overnight.store.run_folder import RunFolder, find_run, list_runs
-from overnight.store.run_lock import is_locked, run_lock
+from overnight.store.run_lock import block_lock, is_locked, run_lock
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -74,6 +75,39 @@ def test_changes_made_at_once_are_all_kept(folder: RunFolder) -> None:
     for thread in threads:
         thread.join()
     assert [read_manifest(folder).trials[slug].counts.done for slug in "ab"] == [20, 20]
+
+
+def _count_from_elsewhere(path: Path, slug: str) -> None:
+    for _ in range(5):
+        update_manifest(
+            RunFolder(path),
+            lambda m: m.with_trial(slug, counts=TrialCounts(done=m.trials[slug].counts.done + 1)),
+        )
+
+
+def test_changes_of_several_processes_are_all_kept(folder: RunFolder) -> None:
+    # The jobs of a run on a cluster all write to its manifest.
+    start = multiprocessing.get_context("spawn")
+    jobs = [start.Process(target=_count_from_elsewhere, args=(folder.path, slug)) for slug in "ab"]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+        assert job.exitcode == 0
+    assert [read_manifest(folder).trials[slug].counts.done for slug in "ab"] == [5, 5]
+
+
+def test_two_jobs_work_on_the_trials_of_two_models_and_never_on_those_of_one(folder: RunFolder) -> None:
+    with block_lock(folder, "a"), block_lock(folder, "b"):
+        with (
+            pytest.raises(UsageError, match="another process works on the trials of a"),
+            block_lock(folder, "a"),
+        ):
+            pass
+        with run_lock(folder):  # that is whose jobs they are
+            pass
+    with block_lock(folder, "a"):
+        pass
 
 
 def test_a_change_that_fails_leaves_the_manifest_as_it_was(folder: RunFolder) -> None:

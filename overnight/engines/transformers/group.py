@@ -52,7 +52,7 @@ def main() -> None:
             _RANK,
         ]
         try:
-            run(parse_args(arguments))
+            run(parse_args(arguments))  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             last = _last_line(Path(logs), rank)

@@ -7,9 +7,9 @@ the settings as JSON; one line on standard output says that it serves; the end o
                     -> the answer
     POST /count     messages -> tokens of the prompt
     POST /activations   sequences, and what of them is wanted -> a file of each, and what became of it
+    POST /places    texts, and a rule -> the tokens of each whose states are to be taken, and what stands there
     POST /verbalise     vectors, and how often each is to be said in words -> the texts
     POST /reconstruct   texts -> a file with a vector of each
-    POST /places    texts, and a rule -> the tokens of each whose states are to be taken, and what stands there
     GET  /health    what is held, how, and what was computed
 """
 
@@ -103,6 +103,7 @@ class HeldModel:
         self._activations = Activations(
             loaded, self._renderer, self.scheduler, self._context_tokens, decoder.forget, reading
         )
+        self._places = Places(loaded.tokenizer, self._renderer, self._context_tokens)
         self._lenses = Lenses(
             loaded,
             self._decode,
@@ -112,7 +113,6 @@ class HeldModel:
             load_lens,
             1 if settings["batch_invariant"] else None,
         )
-        self._places = Places(loaded.tokenizer, self._renderer, self._context_tokens)
 
     def start(self) -> None:
         """Begin to make batches of what waits."""
@@ -124,9 +124,9 @@ class HeldModel:
             "POST /complete": self.complete,
             "POST /count": self.count,
             "POST /activations": self._activations.answer,
+            "POST /places": self._places.answer,
             "POST /verbalise": self._lenses.verbalise,
             "POST /reconstruct": self._lenses.reconstruct,
-            "POST /places": self._places.answer,
             HEALTH: self.health,
         }
 

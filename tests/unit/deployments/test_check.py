@@ -71,7 +71,7 @@ def test_a_night_that_begins_by_itself_ends_by_itself_and_never_meets_another(sh
 
 def test_the_pool_has_every_setting_of_a_process_worker_and_no_other(shipped: Declared) -> None:
     # A setting that the worker lacks would be ignored; one that we lack could not be set for a run.
-    (pool,) = shipped.pools
+    pool = next(pool for pool in shipped.pools if pool.name == "local-gpu")
     theirs = ProcessWorker.get_default_base_job_template()
     assert pool.type == ProcessWorker.type
     assert pool.concurrency_limit == 1
@@ -91,7 +91,7 @@ def test_the_pool_has_every_setting_of_a_process_worker_and_no_other(shipped: De
         ({"entrypoint": "flows.prompt_sweep.prompt_sweeep"}, "has no flow prompt_sweeep"),
         ({"entrypoint": "flows.nowhere.flow"}, "ModuleNotFoundError: No module named 'flows.nowhere'"),
         ({"entrypoint": "flows.prompt_sweep.Path"}, "has no flow Path"),
-        ({"work_pool": {"name": "clutser"}}, "work_pool: found 'clutser', wanted one of local-gpu"),
+        ({"work_pool": {"name": "clutser"}}, "work_pool: found 'clutser', wanted one of cluster, local-gpu"),
         ({"parameters": {}}, "sweep"),
         ({"parameters": {"sweep": "quickstart", "swep": 1}}, "swep"),
         ({"parameters": {"sweep": "quickstrat"}}, "no quickstrat.yaml; did you mean 'quickstart'?"),
