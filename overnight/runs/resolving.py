@@ -63,6 +63,18 @@ def _resolved(spec: S, find: "_Finder") -> S:
     return spec.model_copy(update={"experiment": _uncertainty_sweep(spec.experiment, find)})
 
 
+def lens_to_fit(
+    lens: str | LensSpec, model: str | ModelSpec, root: ConfigRoot, settings: EngineSettings
+) -> tuple[LensSpec, ModelSpec]:
+    """Return a lens and the model that it is to be fitted to, with every name replaced by what it stands for.
+
+    Raises:
+        UsageError: a file that is named does not exist or is not what it should be.
+    """
+    find = _Finder(root, settings, dry_run=False)
+    return find.lens(lens), find.model(model)
+
+
 @dataclass(frozen=True, slots=True)
 class _Finder:
     """Finds what names stand for; what is no name any more comes back unchanged."""
