@@ -1,4 +1,4 @@
-"""The best-of-K sweep: models x lenses x datasets x temperatures, each a trial; a model is loaded once for all of them."""
+"""The best-of-K sweep: models x lenses x datasets x temperatures, each a trial; one load of a model for all of them."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Vectors of texts, said in words: read once for all trials of a model and a layer, then drawn and encoded by chunks."""
+"""Vectors of texts, said in words: read once for all trials of a model and a layer, then drawn and encoded."""
 
 import asyncio
 import contextlib
@@ -109,7 +109,7 @@ def score_draws(work: TrialWork) -> int:
             trial.requested(),
             should_stop=work.folder.stop_request.exists,
         )
-    return results.n_vectors
+    return results.vectors.n_measured
 
 
 @task(name="costs", cache_policy=NO_CACHE, persist_result=False)

@@ -81,7 +81,7 @@ def whole_chunks(folder: RunFolder, slug: str, n_draws: int) -> tuple[Chunk, ...
     """
     files = folder.trial(slug)
     lines = list(read_chunks(files.chunks))
-    drawn = _draws_done(files.journal) if lines else {}
+    drawn = draws_done(files.journal) if lines else {}
     all_drawn = (1 << n_draws) - 1
     taken: set[int] = set()
     found: list[Chunk] = []
@@ -115,8 +115,12 @@ def left_to_do(vectors: Sequence[Vector], done: set[int], size: int) -> Iterator
         yield tuple(some)
 
 
-def _draws_done(journal: Path) -> dict[int, int]:
-    """Return, by vector, which draws are in a journal: bit by bit."""
+def draws_done(journal: Path) -> dict[int, int]:
+    """Return, by vector, which of its draws are in a journal: bit by bit.
+
+    Raises:
+        StoreError: the journal is damaged.
+    """
     found: dict[int, int] = defaultdict(int)
     for row in read_rows(journal):
         if is_done(row):

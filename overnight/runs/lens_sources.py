@@ -6,6 +6,7 @@ from pathlib import Path
 from overnight.errors import UsageError
 from overnight.ids import digest, file_digest
 from overnight.lens.folder import LensDescription, find_folder, read_lens
+from overnight.runs.lens_fits import fitted_lens
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.lens import LensSpec
 from overnight.spec.model import ModelSpec
@@ -49,6 +50,22 @@ def resolve_lens(lens: LensSpec, dataset: DatasetFinder) -> LensSpec:
             **own,
         }
     )
+
+
+def lens_folder(lens: LensSpec, model: ModelSpec) -> Path:
+    """Return the folder of a lens that is fitted to a model.
+
+    Raises:
+        UsageError: it was not fitted yet, or its folder is not what it was when the run began.
+    """
+    if lens.path is None:
+        return fitted_lens(lens, model)
+    if not lens.path.is_dir() or folder_digest(lens.path) != lens.sha256:
+        raise UsageError(
+            f"lens {lens.name}: {lens.path} is not what it was when the run began; restore it, or start a new run"
+        )
+    read_lens(lens.path).require_model(model, lens.path)
+    return lens.path
 
 
 def folder_digest(folder: Path) -> str:
