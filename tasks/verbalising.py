@@ -28,6 +28,7 @@ from overnight.spec.sweep import SweepSpec
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
 from overnight.vectors.states import Mode
+from overnight.vectors.vector_set import MARKER
 from tasks.ladder import is_out_of_memory, memory_watched, step_down_after_failure
 from tasks.trial_work import TrialWork
 
@@ -47,12 +48,15 @@ def read_vectors(work: TrialWork) -> "State[Path]":
     """Read the vectors of a model and a layer, or find them read; on a retry, one rung lower."""
     step_down_after_failure(work.folder, work.planned_block)
     block, trial = work.block, trial_of(work)
+    was_there = (vectors_folder(work.folder, block, trial) / MARKER).is_file()  # for another trial of the run
     with memory_watched(work.folder, work.planned_block), generating(block.held.model.engine):
         vectors = asyncio.run(_read(work.folder, work.spec, work.plan, block, trial))
-    found = f"{len(vectors.vectors)} vectors of layer {trial.layer}"
+    is_found = was_there or vectors.was_cached
+    n_read = 0 if is_found else vectors.n_read
+    said = f"{len(vectors)} vectors of layer {trial.layer} {'found' if is_found else 'read'}, {n_read} states read"
     return Completed(
-        name="Cached" if vectors.was_cached else "Completed",
-        message=f"{found} {'found' if vectors.was_cached else 'read'}, {vectors.n_read} texts read",
+        name="Cached" if is_found else "Completed",
+        message=said,
         data=vectors_folder(work.folder, block, trial),
     )
 

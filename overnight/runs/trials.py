@@ -28,13 +28,19 @@ from overnight.store.run_folder import RunFolder
 
 
 def is_finished(folder: RunFolder, plan: Plan, slug: str) -> bool:
-    """True where the manifest says that a trial is done, for all its draws, and its files are what they were."""
+    """True where the manifest says that a trial is done, for all its draws, and its files are what they were.
+
+    Reconstructions are in no seal of their own but in the list of chunks, which says how long each file has to be.
+    """
     record = read_manifest(folder).trials[slug]
     trial = next(each for each in plan.trials if each.slug == slug)
     return (
         record.state is TrialState.DONE
         and record.counts.done == expected_draws(folder, plan, trial)
         and not broken_seals(folder.path, record.artifacts)
+        and (
+            not isinstance(trial, BestOfKTrial) or count_draws(folder, plan, trial).done == record.counts.done
+        )
     )
 
 

@@ -23,7 +23,7 @@ SWEEP = """
       positions: {per_sequence: 2, min_pos: 2}
       statistics: {n_resamples: 50}
     execution:
-      lens: {vectors_per_chunk: 3, max_generation_batch_size: 5, encoder_batch_size: 4}
+      lens: {vectors_per_chunk: 2, max_generation_batch_size: 5, encoder_batch_size: 4}
 """
 FILES = {
     "small.yaml": SWEEP,
@@ -45,7 +45,6 @@ FILES = {
 }
 LAYER = 2
 TEMPLATE = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}</s>{% endfor %}"
-_TIMES = {"seconds", "tokens_per_second", "seconds_per_draw", "draws_per_second"}
 
 
 @pytest.fixture(scope="module")
@@ -230,24 +229,25 @@ def test_the_files_of_a_run_are_what_they_should_be_and_a_changed_one_is_found(
     assert path.name in said
 
 
-def test_a_run_of_three_processes_that_is_killed_ends_as_one_process_does(
+def test_a_run_that_is_killed_and_goes_on_with_other_processes_says_what_one_process_says(
     command_line: CommandLine, sweep: str, run: Path, kill: Any
 ) -> None:
-    arguments = ("run", sweep, "--run-id", "three", "--set", "execution.num_processes=3")
-    process = command_line.start(*arguments, "--set", "execution.lens.vectors_per_chunk=1")
-    command_line.wait_for_rows("three", 8, process)
+    # Three processes until it is killed, two afterwards: chunk by chunk it is what one process would have done.
+    process = command_line.start("run", sweep, "--run-id", "killed", "--set", "execution.num_processes=3")
+    command_line.wait_for_rows("killed", 8, process)
     kill(process)
-    command_line("resume", "three")
-    assert_same(results(command_line.run_folder("three")), results(run))
+    command_line("resume", "killed", "--set", "execution.num_processes=2")
+    killed = command_line.run_folder("killed")
+    assert_same(results(killed), results(run))
+    log = (killed / "run.log").read_text(encoding="utf-8")
+    assert "14 vectors of layer 2 found" in log
 
 
-def test_two_processes_say_what_one_says(command_line: CommandLine, sweep: str, run: Path) -> None:
-    command_line("run", sweep, "--run-id", "two", "--set", "execution.num_processes=2")
-    assert_same(results(command_line.run_folder("two")), results(run))
-
-
-def test_vectors_alone_can_be_read_and_a_later_run_finds_them(command_line: CommandLine, run: Path) -> None:
-    (vectors,) = (run / "vectors").iterdir()
-    assert json.loads((vectors / "vector_set.json").read_text())["n_read"] == 14
-    log = (command_line.run_folder("two") / "run.log").read_text(encoding="utf-8")
-    assert "14 vectors of layer 2 found, 0 texts read" in log
+@pytest.mark.slow  # two more runs; the one above has both numbers of processes
+@pytest.mark.parametrize("n_processes", [2, 3])
+def test_several_processes_say_what_one_says(
+    command_line: CommandLine, sweep: str, run: Path, n_processes: int
+) -> None:
+    name = f"by-{n_processes}"
+    command_line("run", sweep, "--run-id", name, "--set", f"execution.num_processes={n_processes}")
+    assert_same(results(command_line.run_folder(name)), results(run))

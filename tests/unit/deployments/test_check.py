@@ -46,7 +46,9 @@ def test_what_is_shipped_can_be_deployed(shipped: Declared) -> None:
 
 def test_every_sweep_that_is_shipped_has_a_deployment(shipped: Declared) -> None:
     sweeps = {path.stem for path in (shipped_config() / "sweeps").glob("*.yaml")}
-    started = [each.parameters for each in shipped.deployments if "sweep" in each.parameters]  # some fit lenses
+    started = [
+        each.parameters for each in shipped.deployments if "sweep" in each.parameters
+    ]  # some fit lenses
     assert {parameters["sweep"] for parameters in started} == sweeps
 
 
