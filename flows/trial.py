@@ -8,6 +8,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
 from overnight.errors import StopRequested
+from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.runs.deadline import what_was_left
 from overnight.runs.ending import CANCELLED, cut_trial, settle_trial
 from overnight.runs.generating import count_draws
@@ -19,6 +20,7 @@ from tasks.captures import extract_vectors, write_projections
 from tasks.ladder import n_rungs_below
 from tasks.trial_work import TrialWork
 from tasks.trials import audit, build, generate_draws, parse, score, sum_costs
+from tasks.verbalising import read_vectors, score_draws, sum_verbalising_costs
 
 
 # No retries and no persisted result: a trial goes on from its journal, draw by draw.
@@ -65,18 +67,25 @@ def trial(
 
 
 def _ask(work: TrialWork, steps: StepRange, *, skip_build: bool) -> None:
-    if steps.has(Step.BUILD) and not skip_build:
+    # A retry is a step down: there are as many as there are rungs.
+    n_retries = n_rungs_below(work.folder, work.planned_block)
+    if isinstance(work.trial, BestOfKTrial):
+        if steps.has(Step.BUILD) or steps.asks:  # what is going to be asked is found in the texts
+            read_vectors.with_options(retries=n_retries)(work)
+    elif steps.has(Step.BUILD) and not skip_build:
         build(work)
     if steps.asks:
-        # A retry is a step down: there are as many as there are rungs.
         if work.trial.captures:
-            extract_vectors.with_options(retries=n_rungs_below(work.folder, work.planned_block))(work)
-        generate_draws.with_options(retries=n_rungs_below(work.folder, work.planned_block))(work)
+            extract_vectors.with_options(retries=n_retries)(work)
+        generate_draws.with_options(retries=n_retries)(work)
 
 
 def _audit(work: TrialWork, steps: StepRange, *, is_asked: bool) -> None:
     is_made_up = work.block.held.model.engine is EngineKind.DRY_RUN
-    if steps.asks and work.spec.execution.audit.share and not is_made_up:
+    has_requests = not isinstance(
+        work.trial, BestOfKTrial
+    )  # without them there is nothing that can be asked again
+    if steps.asks and work.spec.execution.audit.share and has_requests and not is_made_up:
         audit(work, "the draws were asked against a deadline" if is_asked else None)
 
 
@@ -87,6 +96,12 @@ def _was_cut(work: TrialWork, steps: StepRange) -> bool:
 
 
 def _make_tables(work: TrialWork, steps: StepRange) -> None:
+    if isinstance(work.trial, BestOfKTrial):
+        if steps.has(Step.SCORE):
+            score_draws(work)
+        if steps.has(Step.COSTS):
+            sum_verbalising_costs(work)
+        return
     if steps.has(Step.PARSE):
         parse(work)
     if steps.has(Step.SCORE):

@@ -5,6 +5,7 @@ from functools import partial
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+from flows.lenses import fit_lenses
 from flows.serving import served
 from flows.trial import trial
 from overnight.errors import OvernightError, StopRequested
@@ -15,7 +16,7 @@ from overnight.runs.ending import fail_trials, stop_trials
 from overnight.runs.reusing import reuse_in_block
 from overnight.runs.stepping import on_its_rung
 from overnight.runs.together import note_together, sharing_cores
-from overnight.runs.trials import needs_engine
+from overnight.runs.trials import needs_model
 from overnight.spec.model import EngineKind
 from overnight.spec.run_options import RunOptions
 from overnight.spec.sweep import SweepSpec
@@ -69,15 +70,15 @@ def trials_of_block(
     """Run the trials of one model on one load of it, or on none where every answer is known; return their states."""
     if run.steps.asks:
         reuse_in_block(folder, plan, on_its_rung(folder, block), spec.execution)
-    is_model_needed = (
-        run.steps.asks
-        and block.model.engine is not EngineKind.DRY_RUN
-        and any(needs_engine(folder, plan, each) for each in block.trials)
+    is_model_needed = block.model.engine is not EngineKind.DRY_RUN and any(
+        needs_model(folder, plan, each, run.steps) for each in block.trials
     )
     if not is_model_needed:
         return _trials(folder, block, run)
     states: dict[str, State] = {}
     try:
+        if run.steps.asks:
+            fit_lenses(folder, on_its_rung(folder, block), spec.execution)
         with served(folder, block, spec.execution, is_alone=is_alone):
             states = _trials(folder, block, run)
     except StopRequested as stop:  # while it waited for a GPU

@@ -14,6 +14,7 @@ from overnight.engines.holding import connect, host_settings
 from overnight.engines.host import HostSettings
 from overnight.engines.protocol import Engine
 from overnight.invariance.record import AuditRecord
+from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trait_trials import TraitTrial
 from overnight.planning.trial import Trial
@@ -42,6 +43,7 @@ from tasks.captures import capture_trial
 from tasks.ladder import is_out_of_memory, memory_watched, step_down_after_failure
 from tasks.progress import progress_artifact
 from tasks.trial_work import TrialWork
+from tasks.verbalising import draw_in_turns, draw_trial
 
 # NO_CACHE throughout: a trial is resumed from its own folder, whose journal knows every draw. A draw is retried where
 # it failed, inside the dispatch, and an engine that died is restarted there; a task is retried only where memory ran
@@ -83,19 +85,23 @@ def generate_draws(work: TrialWork) -> "int | State[int]":
 
 async def _generate(work: TrialWork, block: ModelBlock) -> int:
     execution = work.spec.execution
-    engine = connect(block.held.model, execution, work.folder.engines)
     slug = work.trial.slug
     stretch = begin_stretch(work.folder, slug, models_beside(work.folder, slug))
     try:
         async with progress_artifact(slug):
-            generated = await generate(work.folder, work.plan, block, work.trial, engine, execution)
+            if isinstance(work.trial, BestOfKTrial):
+                generated = await draw_trial(work.folder, work.spec, work.plan, block, work.trial)
+            else:
+                engine = connect(block.held.model, execution, work.folder.engines)
+                generated = await generate(work.folder, work.plan, block, work.trial, engine, execution)
     except BaseException:
         with contextlib.suppress(OSError):  # a full disk has its own error, which is on its way
             note_interrupted(work.folder, slug, *stretch.so_far())
         raise
     note_generated(work.folder, block, slug, generated, stretch.so_far()[1])
-    settings = _settings(block, execution)
-    note_rate(work.folder, work.plan, block, work.trial, stretch, settings, generated.inference_s)
+    if not isinstance(work.trial, BestOfKTrial):
+        settings = _settings(block, execution)
+        note_rate(work.folder, work.plan, block, work.trial, stretch, settings, generated.inference_s)
     return generated.n_sent
 
 
@@ -160,7 +166,7 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
     planned = next(b for b in plan.blocks if b.model.name == model)
     for trial in planned.trials:
         begin_trial(folder, trial.slug)
-        if not skip_build:
+        if not skip_build and not isinstance(trial, BestOfKTrial):
             build_requests(folder, plan, trial)
     step_down_after_failure(folder, planned)
     block = on_its_rung(folder, planned)
@@ -173,7 +179,7 @@ def ask_in_rounds(run_dir: Path, model: str, until: datetime, *, skip_build: boo
 def _ask_in_rounds(
     folder: RunFolder, spec: SweepSpec, plan: Plan, block: ModelBlock, until: datetime
 ) -> None:
-    engine = connect(block.held.model, spec.execution, folder.engines)
+    is_of_vectors = any(isinstance(trial, BestOfKTrial) for trial in block.trials)
     meter = EnergyMeter()
     watch = Watch(folder, block)
     stretches = {trial.slug: begin_stretch(folder, trial.slug) for trial in block.trials}
@@ -185,13 +191,20 @@ def _ask_in_rounds(
         watch.was_of(trial)
 
     try:
-        asyncio.run(
-            generate_in_rounds(folder, plan, block, engine, spec.execution, until=until, on_slice=note)
-        )
+        if is_of_vectors:
+            asyncio.run(draw_in_turns(folder, spec, plan, block, until=until, on_turn=note))
+        else:
+            engine = connect(block.held.model, spec.execution, folder.engines)
+            asyncio.run(
+                generate_in_rounds(folder, plan, block, engine, spec.execution, until=until, on_slice=note)
+            )
     finally:
-        for trial in block.trials:
-            write_part_states(folder, plan, trial)
+        if not is_of_vectors:
+            for trial in block.trials:
+                write_part_states(folder, plan, trial)
         watch.end()
+    if is_of_vectors:
+        return
     for trial in block.trials:
         if isinstance(trial, TraitTrial):  # a pass a prompt, which the time of the reports has room for
             capture_trial(folder, spec, plan, block, trial)

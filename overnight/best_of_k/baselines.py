@@ -22,7 +22,7 @@ Indices = NDArray[np.intp]
 class Baseline(StrEnum):
     """Reconstructions that know nothing of the vector."""
 
-    MEAN_VECTOR = "mean_vector"  # the mean of the vectors of all other sources
+    MEAN_VECTOR = "mean_vector"  # the mean of all vectors, for each of them
     SHUFFLED = "shuffled"  # all draws of one vector of another source
     OTHERS = "others"  # each draw that of another vector of another source
 
@@ -43,20 +43,6 @@ def mean_vector(sums: RecoverySums, without: str | None = None) -> FloatArray:
     if not n:
         raise UndefinedMetricError(f"no vector is left without those of {without!r}, so there is no mean")
     return np.asarray(sums.origin + times @ sums.x / n)
-
-
-def means_without_own(sums: RecoverySums) -> FloatArray:
-    """Return ``[C, D]``: for the vectors of each source, in the order of the sums, `mean_vector` without that source.
-
-    Raises:
-        UndefinedMetricError: there are not two sources.
-    """
-    if len(sums.sources) < 2:  # noqa: PLR2004
-        raise UndefinedMetricError(
-            f"{len(sums.sources)} sources: without its own, no vector is left for a mean"
-        )
-    n = sums.n.sum() - sums.n
-    return np.asarray(sums.origin + (sums.x.sum(axis=0) - sums.x) / n[:, np.newaxis])
 
 
 def shuffled(sources: Sequence[str], seed: int) -> Indices:

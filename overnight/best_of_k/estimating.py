@@ -9,7 +9,7 @@ from overnight.best_of_k.definitions import DEFINITIONS, Measure
 from overnight.best_of_k.gaps import gap_between
 from overnight.best_of_k.record import AtK, DefinitionRecord, Estimate, Gap, OldNames
 from overnight.best_of_k.recovery import r_squared_by_dimension, totals
-from overnight.best_of_k.resampling import Resamples, intervals, resample, without_resamples
+from overnight.best_of_k.resampling import Resamples, View, intervals, resample, without_resamples
 from overnight.best_of_k.sums import RecoverySums
 from overnight.errors import UndefinedMetricError
 from overnight.stats.bootstrap import Intervals
@@ -26,11 +26,18 @@ class Resampling:
     confidence: float
     seed: int
 
-    def numbers(self, sums: RecoverySums) -> Numbers:
-        """Return every measure at every number of draws of some sums."""
+    def numbers(self, sums: RecoverySums, view: View | None = None) -> Numbers:
+        """Return every measure at every number of draws of some sums; ``view`` as in `resample`."""
         if not self.n_resamples:
-            return without_resamples(sums, sums.ks)
-        return resample(sums, sums.ks, n_resamples=self.n_resamples, seed=self.seed)
+            return without_resamples(sums, sums.ks, view=view)
+        return resample(sums, sums.ks, n_resamples=self.n_resamples, seed=self.seed, view=view)
+
+    def numbers_at(self, sums: RecoverySums, k: int, measure: Measure) -> Resamples:
+        """Return one measure at one number of draws."""
+        if not self.n_resamples:
+            return without_resamples(sums, [k], [measure])[k, measure]
+        found = resample(sums, [k], [measure], n_resamples=self.n_resamples, seed=self.seed)
+        return found[k, measure]
 
 
 def at_each_k(

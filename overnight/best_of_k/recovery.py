@@ -1,7 +1,7 @@
 """Measures of recovery of a sample: its sums put together, whole or resampled."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -147,6 +147,17 @@ def totals_at(sums: RecoverySums, k: int, of: Spread) -> Totals:
         residual_sum_squares=np.square(over(sums.residual[at])).sum(axis=-1) + of_draws,
         cosine=over(sums.cosine[at]),
         n_cosine=of.n_cosine,
+    )
+
+
+def given_own_mean(of: Totals) -> Totals:
+    """Return what the totals would be if every vector were reconstructed as the mean of the sample at hand.
+
+    A resample has a mean of its own: held against that of all vectors it would look worse than it is, since its
+    vectors lie closer together. Cosines are left as they are.
+    """
+    return replace(
+        of, residual_squares=of.spread, residual_sum_squares=np.zeros_like(of.residual_sum_squares)
     )
 
 

@@ -1,6 +1,6 @@
 """Recovery of resampled sources: vectors of one sequence are alike, so sequences are drawn and not vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from overnight.stats.clustered import resampled_counts
 from overnight.stats.pairs import FloatArray
 from overnight.stats.rng import stream
 
+View = Callable[[Totals], Totals]
 NO_RESAMPLES = "the bootstrap is switched off"
 
 
@@ -76,11 +77,13 @@ def resample(
     *,
     n_resamples: int = 1000,
     seed: int,
+    view: View | None = None,
 ) -> dict[tuple[int, Measure], Resamples]:
     """Return measures at numbers of draws, all from the same resamples of C sources.
 
     C of them are drawn with replacement. What is drawn depends on the seed and on C alone, so that two lenses, a lens
-    and a baseline, or two selectors over the same vectors are resampled alike (`Resamples.less`).
+    and a baseline, or two selectors over the same vectors are resampled alike (`Resamples.less`). ``view`` is what is
+    made of the totals of every sample before it is measured, such as `given_own_mean`.
 
     Raises:
         ValueError: ``n_resamples`` is below 1, or the sums are not of one of ``ks``.
@@ -101,15 +104,15 @@ def resample(
             for k in ks:
                 of_part = totals_at(sums, k, part)
                 for measure in measures:
-                    found[k, measure].append(_values(measure, of_part))
+                    found[k, measure].append(_values(measure, of_part, view))
     whole = {k: totals(sums, k) for k in ks}
     without_each = left_out(sums)
     lacking = {k: totals_at(sums, k, without_each) for k in ks}
     return {
         (k, measure): Resamples(
-            estimate=(estimate := float(_values(measure, whole[k]))),
+            estimate=(estimate := float(_values(measure, whole[k], view))),
             resampled=np.concatenate(parts) if parts else np.full(n_resamples, np.nan),
-            left_out=_values(measure, lacking[k]),
+            left_out=_values(measure, lacking[k], view),
             sources=sums.sources,
             seed=seed,
             undefined_because=None if np.isfinite(estimate) else why_undefined(sums, measure),
@@ -119,7 +122,11 @@ def resample(
 
 
 def without_resamples(
-    sums: RecoverySums, ks: Sequence[int], measures: Sequence[Measure] = tuple(Measure)
+    sums: RecoverySums,
+    ks: Sequence[int],
+    measures: Sequence[Measure] = tuple(Measure),
+    *,
+    view: View | None = None,
 ) -> dict[tuple[int, Measure], Resamples]:
     """Return measures at numbers of draws alone: there are no resamples, and so no intervals.
 
@@ -130,7 +137,7 @@ def without_resamples(
     whole = {k: totals(sums, k) for k in ks}
     return {
         (k, measure): Resamples(
-            estimate=(estimate := float(_values(measure, whole[k]))),
+            estimate=(estimate := float(_values(measure, whole[k], view))),
             resampled=nothing,
             left_out=nothing,
             sources=sums.sources,
@@ -211,7 +218,7 @@ def enough_vectors(of_role: Mapping[str, RecoverySums], fewest: int = 11) -> tup
     return [role for role in of_role if role not in few], few
 
 
-def _values(measure: Measure, of: Totals) -> FloatArray:
+def _values(measure: Measure, of: Totals, view: View | None = None) -> FloatArray:
     # Without a vector, or without spread, there is no value: NaN, which is what everything here takes it for.
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(DEFINITIONS[measure].of(of))
+        return np.asarray(DEFINITIONS[measure].of(view(of) if view else of))

@@ -184,8 +184,8 @@ def _notes(counted: Counted) -> list[str]:
     if counted.n_failed_draws:
         short = counted.n_drawn - counted.n_measured
         notes.append(
-            f"{counted.n_failed_draws:,} draws failed"
-            + (f"; {short:,} vectors have too few left and are not measured." if short else ".")
+            f"Draws that failed: {counted.n_failed_draws:,}"
+            + (f"; vectors that have too few left and are not measured: {short:,}." if short else ".")
         )
     dropped = [k for k in counted.every_k if k not in counted.ks] if counted.ks else []
     if dropped:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from overnight.best_of_k.baselines import Baseline
+from overnight.best_of_k.definitions import Measure
 from overnight.best_of_k.selectors import Selector
 
 SELECTOR_NAMES: Final[Mapping[Selector, str]] = {
@@ -12,6 +13,14 @@ SELECTOR_NAMES: Final[Mapping[Selector, str]] = {
     Selector.MEAN_LOG_PROBABILITY: "log-probability a token",
     Selector.SELF_CONSISTENCY: "self-consistency",
     Selector.MEDOID: "medoid",
+}
+MEASURE_NAMES: Final[Mapping[Measure, str]] = {
+    Measure.FVE: "FVE",
+    Measure.BIAS_AWARE_FVE: "bias-aware FVE",
+    Measure.MSE: "MSE",
+    Measure.NORMALISED_MSE: "normalised MSE",
+    Measure.R_SQUARED_GRAND: "grand R\u00b2",
+    Measure.COSINE: "cosine",
 }
 BASELINE_NAMES: Final[Mapping[Baseline, str]] = {
     Baseline.MEAN_VECTOR: "mean vector",
@@ -27,7 +36,10 @@ WORDS: Final[Mapping[str, str]] = {
     Selector.MEAN_LOG_PROBABILITY: "the text with the highest mean log-probability of its tokens",
     Selector.SELF_CONSISTENCY: "the text whose reconstruction has the highest mean cosine to those of the other K - 1",
     Selector.MEDOID: "the text whose reconstruction has the smallest sum of distances to those of the other K - 1",
-    Baseline.MEAN_VECTOR: "the mean of the vectors of all other sources, for every vector; no text at all",
+    Baseline.MEAN_VECTOR: (
+        "the mean of all vectors, for each of them; no text at all. Its bias-aware FVE is 1 / N and its normalised MSE "
+        "1, by definition: what is above that was recovered"
+    ),
     Baseline.SHUFFLED: "the K texts of one vector of another source, the best of them kept by the oracle",
     Baseline.OTHERS: "K texts, each of another vector of another source, the best of them kept by the oracle",
     "expectation": (

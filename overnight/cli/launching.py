@@ -16,6 +16,7 @@ FLOWS = {
     "prompt-sweep": "flows.prompt_sweep:prompt_sweep",
     "uncertainty-sweep": "flows.uncertainty_sweep:uncertainty_sweep",
     "trait-capture": "flows.trait_capture:trait_capture",
+    "best-of-k-sweep": "flows.best_of_k_sweep:best_of_k_sweep",
 }
 
 # What a user has set wins. The first start of the embedded API takes longer than Prefect's 20 s on a slow

@@ -290,6 +290,26 @@ def fit(
     show_fit(model, slots, context, as_json=as_json)
 
 
+@app.command(name="fit-lens")
+def fit_lens(
+    lens: Annotated[
+        str, typer.Argument(metavar="LENS", help="A name in config/lenses, or the YAML file of a lens.")
+    ],
+    model: Annotated[
+        str, typer.Option(help="A name in config/models, or a folder with safetensors.")
+    ] = "smollm2-135m-instruct-fp32",
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the lens, or execution.KEY."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a lens to a model, or go on with a fit that was interrupted; one that is fitted is found."""
+    from overnight.cli.fitting_lenses import fit_lens_command  # noqa: PLC0415
+
+    fit_lens_command(lens, model, assignments or (), as_json=as_json)
+
+
 @app.command()
 def tune(
     model: Annotated[

@@ -27,6 +27,11 @@ _AXES_OF: dict[str, dict[str, tuple[str, type[Any]]]] = {
     "prompt-sweep": _AXES,
     "uncertainty-sweep": {"models": ("experiment.models", str), "datasets": ("experiment.datasets", str)},
     "trait-capture": {"models": ("experiment.models", str), "datasets": ("experiment.datasets", str)},
+    "best-of-k-sweep": {
+        "models": ("experiment.models", str),
+        "temps": ("experiment.sampling.temperatures", float),
+        "datasets": ("experiment.datasets", str),
+    },
 }
 _VALUES = {
     "limit_items": "experiment.limit_items",

@@ -30,7 +30,7 @@ def show_verification(experiments: Path, run: str, *, as_json: bool) -> None:
         n_files = len({one.file for one in result.findings})
         raise DamageFound(f"run {folder.run_id}: {n_files} files are not what they should be")
     if not as_json:
-        read = f", {result.n_read} files of captures follow their schemas" if result.n_read else ""
+        read = f", {result.n_read} files follow their schemas" if result.n_read else ""
         _say(f"{result.n_sealed} sealed files, all of them what was written{read}")
 
 

@@ -126,6 +126,7 @@ def _state(folder: RunFolder, manifest: RunManifest) -> str:
 
 def _trial_row(folder: RunFolder, manifest: RunManifest, slug: str, expected: int | None) -> dict[str, Any]:
     record = manifest.trials[slug]
+    expected = record.counts.expected or expected  # what was planned may be an upper bound
     return {
         "trial": slug,
         "state": record.state.value,

@@ -94,7 +94,7 @@ def write_lens(folder: Path, description: LensDescription) -> None:
     """Write what a lens is; last, for it says that the rest is there."""
     value = {
         "schema_version": SCHEMA_VERSION,
-        "lens": description.lens.model_dump(mode="json", exclude={"path"}),
+        "lens": description.lens.model_dump(mode="json", exclude={"path", "sha256"}),
         "model": description.model,
         "model_digest": description.model_digest,
         "width": description.width,
@@ -133,7 +133,8 @@ def lens_identity(lens: LensSpec, model: ModelSpec, datasets: Sequence[DatasetSp
     return {
         "version": LENS_VERSION,
         "lens": lens.model_dump(
-            mode="json", exclude={"name": True, "description": True, "path": True, "fit": {"datasets"}}
+            mode="json",
+            exclude={"name": True, "description": True, "path": True, "sha256": True, "fit": {"datasets"}},
         ),
         "model": weights_identity(model),
         "data": data_identity(datasets),

@@ -35,7 +35,7 @@ class TextStates:
         self._pass = Pass(model)
         self._until = architecture.blocks[layer].module
         self._tokenizer = tokenizer
-        self._beginning = _beginning(tokenizer)
+        self.beginning = _beginning(tokenizer)  # special tokens in front of every text
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of some texts, without special tokens."""
@@ -48,18 +48,25 @@ class TextStates:
             token_ids: of each text, at least one, without special tokens; the one that the tokenizer begins a text
                 with, where it has one, is put in front. One batch: texts do not depend on each other.
         """
-        with torch.inference_mode():
-            found = torch.empty((len(token_ids), self.width), device=self.device)
-            ends = torch.tensor(
-                [len(self._beginning) + len(ids) - 1 for ids in token_ids], device=self.device
-            )
-            rows = torch.arange(len(token_ids), device=self.device)
+        sequences = [[*self.beginning, *ids] for ids in token_ids]
+        return self.at(sequences, [[len(each) - 1] for each in sequences])
 
-            def take(_: Point, states: Tensor) -> None:
-                found.copy_(states[rows, ends])
+    def at(self, sequences: Sequence[Sequence[int]], places: Sequence[Sequence[int]]) -> Tensor:
+        """Return ``[all places, D]`` float32: the states of some tokens of each sequence, in their order.
 
-            with recording(self._architecture, [self._point], take):
-                self._pass([[*self._beginning, *ids] for ids in token_ids], until=self._until)
+        Args:
+            sequences: token ids, special ones included; one batch.
+            places: of the tokens in their sequence.
+        """
+        rows = torch.tensor([row for row, each in enumerate(places) for _ in each], device=self.device)
+        columns = torch.tensor([place for each in places for place in each], device=self.device)
+        found = torch.empty((len(rows), self.width), device=self.device)
+
+        def take(_: Point, states: Tensor) -> None:
+            found.copy_(states[rows, columns])
+
+        with torch.inference_mode(), recording(self._architecture, [self._point], take):
+            self._pass(sequences, until=self._until)
         return found
 
 

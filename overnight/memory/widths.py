@@ -4,14 +4,15 @@ from overnight.errors import UsageError
 from overnight.memory.facts import ModelFacts, read_facts
 from overnight.memory.weights import local_weights
 from overnight.planning.capture_bytes import Widths
+from overnight.spec.best_of_k import BestOfKSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.sweep import SweepSpec
 from overnight.spec.trait_capture import TraitCaptureSpec
 
 
 def widths_of_models(spec: SweepSpec) -> dict[str, Widths]:
-    """Return, by name, the widths of the models of a capture; those that are not here yet are left out."""
-    if not isinstance(spec, TraitCaptureSpec):
+    """Return, by name, the widths of the models whose states are read; those that are not here yet are left out."""
+    if not isinstance(spec, TraitCaptureSpec | BestOfKSpec):
         return {}
     models = [model for model in spec.experiment.models if isinstance(model, ModelSpec)]
     found = {model.name: _widths(model) for model in models}

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from overnight.errors import UndefinedMetricError
+from overnight.errors import UndefinedMetricError, UsageError
 from overnight.planning.auroc_foresight import auroc_record
+from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.capture_bytes import Widths, capture_bytes
 from overnight.planning.ladder import Ladder, Rung, ladder
 from overnight.planning.parts import Part, split_parts
@@ -16,6 +17,7 @@ from overnight.planning.trial import Trial
 from overnight.planning.trials import expand_trials, experiment_fingerprint
 from overnight.records import Condition, Item, ItemType
 from overnight.spec.execution import Execution
+from overnight.spec.lens import PatchedDecoder
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.sweep import SweepSpec
@@ -103,7 +105,7 @@ def make_plan(
         widths: by name, of the models whose states are read; without them their bytes are not counted.
 
     Raises:
-        UsageError: the grid is empty or two of its trials are the same.
+        UsageError: the grid is empty, two of its trials are the same, or a lens is of a layer that its model lacks.
     """
     execution = spec.execution
     trials = tuple(trial.prepared(shots) for trial in expand_trials(spec))
@@ -114,11 +116,9 @@ def make_plan(
     )
     conditions = execution.conditions if isinstance(spec, PromptSweepSpec) else (Condition.CONTROL,)
     asked = {trial.slug: [item for item in items if trial.asks_of(item.dataset)] for trial in trials}
-    requests = {
-        trial.slug: len(asked[trial.slug])
-        * sum(trial.draws(arm.temperature) for arm in trial.arms(conditions))
-        for trial in trials
-    }
+    requests = {trial.slug: trial.n_requests(len(asked[trial.slug]), conditions) for trial in trials}
+    for trial in trials:
+        _require_layers(trial, widths.get(trial.model.name))
     return Plan(
         fingerprint=experiment_fingerprint(spec),
         blocks=blocks,
@@ -130,8 +130,9 @@ def make_plan(
         conditions=conditions,
         requests_per_trial=requests,
         bytes_per_trial={
-            trial.slug: requests[trial.slug] * (_bytes_per_row(trial) + _longest_prompt_bytes([trial], items))
-            + _bytes_of_states(spec, trial, asked[trial.slug], widths.get(trial.model.name))
+            trial.slug: _trial_bytes(
+                spec, trial, asked[trial.slug], requests[trial.slug], widths.get(trial.model.name)
+            )
             for trial in trials
         },
     )
@@ -141,8 +142,9 @@ def restricted(plan: Plan, trial: Trial, is_wanted: Callable[[Item], bool]) -> P
     """Return the plan of one trial over some of the items."""
     parts = tuple(Part(part.name, tuple(filter(is_wanted, part.items))) for part in plan.parts)
     n_items = sum(len(part.items) for part in parts if trial.asks_of(part.dataset))
-    n_draws = sum(trial.draws(arm.temperature) for arm in trial.arms(plan.conditions))
-    return replace(plan, parts=parts, requests_per_trial={trial.slug: n_items * n_draws})
+    return replace(
+        plan, parts=parts, requests_per_trial={trial.slug: trial.n_requests(n_items, plan.conditions)}
+    )
 
 
 def smallest_detectable(items: Sequence[Item]) -> dict[str, float | None]:
@@ -267,10 +269,30 @@ def _prompt_bytes(trial: Trial, items: Sequence[Item]) -> int:
     )
 
 
-def _bytes_of_states(spec: SweepSpec, trial: Trial, items: Sequence[Item], widths: Widths | None) -> int:
+def _trial_bytes(
+    spec: SweepSpec, trial: Trial, items: Sequence[Item], n_requests: int, widths: Widths | None
+) -> int:
+    """Return what a trial takes on disk, at most; the states of a model whose width is not known are left out."""
+    if isinstance(trial, BestOfKTrial):
+        return trial.n_bytes(n_requests, widths.hidden if widths else None)
+    rows = n_requests * (_bytes_per_row(trial) + _longest_prompt_bytes([trial], items))
     if not isinstance(spec, TraitCaptureSpec) or not isinstance(trial, TraitTrial) or widths is None:
-        return 0
-    return capture_bytes(trial, items, spec.experiment, widths)
+        return rows
+    return rows + capture_bytes(trial, items, spec.experiment, widths)
+
+
+def _require_layers(trial: Trial, widths: Widths | None) -> None:
+    if not isinstance(trial, BestOfKTrial) or widths is None:
+        return
+    named = {"layer": trial.layer}
+    if isinstance(trial.lens.decoder, PatchedDecoder):
+        named["decoder.layer"] = trial.lens.decoder.layer
+    for key, layer in named.items():
+        if layer >= widths.n_layers:
+            raise UsageError(
+                f"lens {trial.lens.name}: {key}: found {layer}, wanted one of the {widths.n_layers} layers of "
+                f"{trial.model.name}, 0 to {widths.n_layers - 1}"
+            )
 
 
 def _bytes_per_row(trial: Trial) -> int:

@@ -90,6 +90,10 @@ class Trial(ABC):
         """Return how often an item is asked: draws at temperature 0 would all be the same."""
         return self.sampling.samples_per_item if temperature > 0 else 1
 
+    def n_requests(self, n_items: int, conditions: Sequence[Condition]) -> int:
+        """Return the draws of some items, in some conditions."""
+        return n_items * sum(self.draws(arm.temperature) for arm in self.arms(conditions))
+
     def token_limit(self, item_type: ItemType) -> int:
         """Return the longest completion of an item, in tokens."""
         return self.max_new_tokens.closed if item_type is ItemType.CLOSED else self.max_new_tokens.open

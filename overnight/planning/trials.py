@@ -5,11 +5,13 @@ from typing import Any
 
 from overnight.errors import UsageError
 from overnight.ids import digest
+from overnight.planning.best_of_k_trials import best_of_k_identity, best_of_k_trials
 from overnight.planning.identity import FINGERPRINT_VERSION
 from overnight.planning.prompt_trials import prompt_sweep_identity, prompt_trials
 from overnight.planning.trait_trials import trait_capture_identity, trait_trials
 from overnight.planning.trial import Trial
 from overnight.planning.uncertainty_trials import uncertainty_sweep_identity, uncertainty_trials
+from overnight.spec.best_of_k import BestOfKSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.sweep import SweepSpec
@@ -51,6 +53,8 @@ def _trials(spec: SweepSpec) -> Iterator[Trial]:
         return prompt_trials(spec)
     if isinstance(spec, TraitCaptureSpec):
         return trait_trials(spec)
+    if isinstance(spec, BestOfKSpec):
+        return best_of_k_trials(spec)
     return uncertainty_trials(spec)
 
 
@@ -59,6 +63,8 @@ def _identity(spec: SweepSpec) -> dict[str, Any]:
         return prompt_sweep_identity(spec.experiment)
     if isinstance(spec, TraitCaptureSpec):
         return trait_capture_identity(spec.experiment)
+    if isinstance(spec, BestOfKSpec):
+        return best_of_k_identity(spec.experiment)
     return uncertainty_sweep_identity(spec.experiment)
 
 

@@ -39,6 +39,7 @@ EXAMPLES_PER_RUN = (
 _FEWEST_EXAMPLES = 10
 UNCERTAINTY = "uncertainty-sweep"  # as a manifest names the kind
 CAPTURE = "trait-capture"
+BEST_OF_K = "best-of-k-sweep"
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ def read_run(folder: RunFolder) -> RunReport:
     )
     slugs = _slugs(manifest, plan)
     n_examples = max(_FEWEST_EXAMPLES, min(EXAMPLES_PER_TRIAL, EXAMPLES_PER_RUN // max(1, len(slugs))))
-    if manifest.kind in (UNCERTAINTY, CAPTURE):
+    if manifest.kind in (UNCERTAINTY, CAPTURE, BEST_OF_K):
         n_examples = 0  # an example compares two arms
     labels = trial_labels({slug: manifest.trials[slug].requested for slug in slugs})
     prompts = _prompt_texts(config)
@@ -113,8 +114,11 @@ def _predicted_memory(plan: Mapping[str, Any]) -> dict[str, int]:
 def trial_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return a short name of each trial: its prompt set, and of the other settings those that vary.
 
-    In a sweep without prompt sets it is the model and the data set, in a capture the model and the group of prompts.
+    In a sweep without prompt sets it is the model and the data set, in a capture the model and the group of prompts, in
+    a best-of-K sweep the lens, the temperature, and where they vary the data set and the model.
     """
+    if requested and all("lens" in settings for settings in requested.values()):
+        return _lens_labels(requested)
     if requested and all("group" in settings for settings in requested.values()):
         return {slug: f"{one['group']} by {one['model']}" for slug, one in requested.items()}
     if any("prompt_set" not in settings for settings in requested.values()):
@@ -129,6 +133,20 @@ def trial_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     }
     counts = Counter(labels.values())
     return {slug: f"{label} {slug[-8:]}" if counts[label] > 1 else label for slug, label in labels.items()}
+
+
+def _lens_labels(requested: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    def label(settings: Mapping[str, Any]) -> str:
+        on = f" on {settings['dataset']}" if len(datasets) > 1 else ""
+        of = f" of {settings['model']}" if len(models) > 1 else ""
+        return f"{settings['lens']}{of}, T {number_label(settings['temperature'])}{on}"
+
+    datasets, models = (
+        {str(settings.get(key)) for settings in requested.values()} for key in ("dataset", "model")
+    )
+    labels = {slug: label(settings) for slug, settings in requested.items()}
+    counts = Counter(labels.values())
+    return {slug: f"{text} {slug[-8:]}" if counts[text] > 1 else text for slug, text in labels.items()}
 
 
 def _label_parts(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from overnight.report.figures import write_figures
 from overnight.report.page import run_page
-from overnight.report.reading import CAPTURE, UNCERTAINTY, read_run
+from overnight.report.reading import BEST_OF_K, CAPTURE, UNCERTAINTY, read_run
 from overnight.report.run_markdown import run_markdown
 from overnight.report.summary import write_summary
 from overnight.report.trial_markdown import trial_markdown
@@ -29,6 +29,11 @@ def write_reports(folder: RunFolder) -> None:
         from overnight.report.capture.files import write_capture_reports  # noqa: PLC0415
 
         write_capture_reports(folder)
+        return
+    if kind == BEST_OF_K:
+        from overnight.report.best_of_k.writing import write_best_of_k_reports  # noqa: PLC0415
+
+        write_best_of_k_reports(folder)
         return
     run = read_run(folder)
     for trial in run.trials:

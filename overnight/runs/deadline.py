@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from overnight.engines.protocol import Engine
 from overnight.ids import custom_id
+from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.plan import ModelBlock, Plan, restricted
 from overnight.planning.rounds import interleaved, last_call, next_time, next_turn, slices
 from overnight.planning.trial import Trial
@@ -106,7 +107,12 @@ async def generate_in_rounds(
 
 
 def answered(folder: RunFolder, plan: Plan, trial: Trial) -> Plan:
-    """Return the plan of one trial over the items of which every draw, in every arm, was asked."""
+    """Return the plan of one trial over the items of which every draw, in every arm, was asked.
+
+    Of vectors that are said in words it is the whole plan: what is told of them is told chunk by chunk.
+    """
+    if isinstance(trial, BestOfKTrial):
+        return plan
     asked = {row["custom_id"] for row in read_rows(folder.trial(trial.slug).journal)}
 
     def is_complete(item: Item) -> bool:
@@ -137,6 +143,12 @@ def what_was_left(plan: Plan, trial: Trial, tabled: Plan, counts: TrialCounts) -
     n_left = counts.expected - counts.done - counts.errors
     if not n_left:
         return None
+    if isinstance(trial, BestOfKTrial):
+        n_vectors, n_all = counts.done // trial.n_draws, counts.expected // trial.n_draws
+        return (
+            f"the deadline came: {n_vectors} of {n_all} vectors are done, {n_left} of {counts.expected} draws were "
+            "left; `overnight resume` draws the rest"
+        )
     return (
         f"the deadline came: {len(tabled.items)} of {len(plan.items_of(trial))} items are complete in every arm, "
         f"{n_left} of {counts.expected} draws were left; `overnight resume` asks the rest"

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from overnight.best_of_k.baselines import Baseline, means_without_own, others, shuffled
+from overnight.best_of_k.baselines import Baseline, mean_vector, others, shuffled
 from overnight.best_of_k.candidates import errors_of
 from overnight.best_of_k.selectors import (
     Kept,
@@ -89,11 +89,10 @@ def _best_of(scored: ScoredDraws, rows_of: Callable[[int], NDArray[Any]]) -> Cho
 
 
 def _mean_vector(scored: ScoredDraws, sums: RecoverySums) -> Choose:
-    means = means_without_own(sums)
-    number_of = {source: number for number, source in enumerate(sums.sources)}
+    mean = mean_vector(sums)[np.newaxis]
     n_ks = len(scored.ks)
     only = Kept(weights=np.ones((n_ks, 1)), n_sets=(0,) * n_ks, is_exact=(True,) * n_ks)
-    return lambda place, _: (means[number_of[scored.vectors.vectors[place].source]][np.newaxis], only)
+    return lambda _place, _x: (mean, only)
 
 
 def _shuffled(scored: ScoredDraws, seed: int) -> Callable[[int], NDArray[Any]]:

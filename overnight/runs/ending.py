@@ -170,6 +170,7 @@ def seal_reports(folder: RunFolder) -> None:
             folder.aggregate_report,
             folder.html_report,
             folder.summary,
+            folder.k_sweep_summary,
             folder.comparisons,
             folder.uncertainty,
             folder.auroc_results,

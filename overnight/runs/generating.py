@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from overnight.engines.dispatch import DispatchPolicy, dispatch
 from overnight.engines.protocol import Engine
 from overnight.errors import StopRequested
+from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.parts import Part
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.requests import Request, part_requests
 from overnight.planning.trial import Trial
 from overnight.runs.building import built_requests
+from overnight.runs.chunks import vectors_done, whole_chunks
+from overnight.runs.expected import expected_draws
 from overnight.runs.reusing import KeepingJournal, open_cache, reuse, row_fields
 from overnight.spec.execution import Execution
 from overnight.store.files import write_json
@@ -62,7 +65,7 @@ async def generate(
         EngineError: the engine is gone for good.
     """
     trial_folder = folder.trial(trial.slug)
-    stop = _stop_signal(folder)
+    stop = stop_signal(folder)
     cache = open_cache(folder, block, trial, execution)
     with KeepingJournal(trial_folder.journal, cache) as journal:
         done = finished_ids(trial_folder.journal)
@@ -73,7 +76,7 @@ async def generate(
         if cache is not None:
             done |= await asyncio.to_thread(reuse, todo(), cache, journal, row_fields(trial, block))
         progress = _Progress(trial.slug, n_open=sum(1 for _ in todo()))
-        expected = plan.requests_per_trial[trial.slug]
+        expected = expected_draws(folder, plan, trial)
         BOARD.start(trial.slug, n_expected=expected, n_done=min(len(done), expected))
         started = time.perf_counter()
         try:
@@ -102,7 +105,15 @@ async def generate(
 
 
 def count_draws(folder: RunFolder, plan: Plan, trial: Trial) -> TrialCounts:
-    """Return how many draws of a trial are done, failed, cut off and taken from the cache, from its journal."""
+    """Return how many draws of a trial are done, failed, cut off and taken from the cache, from its journal.
+
+    A draw of a vector is done with its chunk.
+    """
+    vectors = (
+        vectors_done(whole_chunks(folder, trial.slug, trial.n_draws))
+        if isinstance(trial, BestOfKTrial)
+        else None
+    )
     done: set[str] = set()
     failed: set[str] = set()
     truncated: set[str] = set()
@@ -117,13 +128,15 @@ def count_draws(folder: RunFolder, plan: Plan, trial: Trial) -> TrialCounts:
             if row.get("completion_tokens") is not None:
                 tokens = (tokens or 0) + row["completion_tokens"]
         if is_done(row):
+            if vectors is not None and row["vector"] not in vectors:
+                continue
             done.add(name)
             if row["finish_reason"] == "length":
                 truncated.add(name)
         else:
             failed.add(name)
     return TrialCounts(
-        expected=plan.requests_per_trial[trial.slug],
+        expected=expected_draws(folder, plan, trial),
         done=len(done),
         errors=len(failed - done),
         truncated=len(truncated),
@@ -181,7 +194,7 @@ class _Progress:
         )
 
 
-def _stop_signal(folder: RunFolder) -> Callable[[], bool]:
+def stop_signal(folder: RunFolder) -> Callable[[], bool]:
     """Return a cheap question: does the run's stop file exist? It is looked for a few times a second."""
     looked = 0.0
     found = False

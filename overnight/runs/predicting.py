@@ -7,6 +7,7 @@ from typing import Any
 
 from overnight.engines.holding import host_settings
 from overnight.engines.identity import answer_identity
+from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.estimate import Estimate, Measurement, estimate, estimate_load, total
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.work import Work, plan_work
@@ -16,6 +17,7 @@ from overnight.spec.model import EngineKind
 from overnight.telemetry.environment import machine_identity
 from overnight.telemetry.rates import Rate, compared, read_rates
 
+OF_VECTORS = "what was measured of answers to prompts says nothing of texts that are drawn of vectors"
 HOW_TO_MEASURE = "`overnight run CONFIG --limit-items 20` measures one"
 
 
@@ -70,7 +72,12 @@ def predict_run(plan: Plan, execution: Execution) -> Prediction:
         unknown = f"no run of {block.model.name} was measured on this machine; {HOW_TO_MEASURE}"
         if block.model.engine is EngineKind.DRY_RUN:
             unknown = "a rehearsal takes no time worth predicting"
-        own = {t.slug: estimate(work[t.slug], measured, unknown=unknown) for t in block.trials}
+        own = {
+            t.slug: Estimate(undefined_because=OF_VECTORS)
+            if isinstance(t, BestOfKTrial)
+            else estimate(work[t.slug], measured, unknown=unknown)
+            for t in block.trials
+        }
         trials |= own
         blocks[block.model.name] = total(list(own.values()), load_s=estimate_load(measured) or 0.0)
     return Prediction(

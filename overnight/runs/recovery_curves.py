@@ -7,7 +7,8 @@ import numpy as np
 from overnight.best_of_k.baselines import Baseline
 from overnight.best_of_k.estimating import Numbers, Resampling, at_each_k, old_names
 from overnight.best_of_k.record import BaselineCurve, OldNames, RoleCurve, SelectorCurve
-from overnight.best_of_k.resampling import enough_vectors
+from overnight.best_of_k.recovery import given_own_mean
+from overnight.best_of_k.resampling import View, enough_vectors
 from overnight.best_of_k.selectors import Selector
 from overnight.best_of_k.sums import RecoverySums, RecoveryTally, merge
 from overnight.errors import UndefinedMetricError
@@ -56,7 +57,8 @@ class RecoveryCurves:
             self.selectors.append(SelectorCurve(name=selector, needs_vector=False, **found))
         for baseline in Baseline:
             try:
-                found = self._tally(by_baseline(self._scored, baseline, best, self._how.seed))
+                view = given_own_mean if baseline is Baseline.MEAN_VECTOR else None
+                found = self._tally(by_baseline(self._scored, baseline, best, self._how.seed), view)
             except UndefinedMetricError as error:
                 found = {"undefined_because": str(error)}
             self.baselines.append(BaselineCurve(name=baseline, **found))
@@ -103,7 +105,7 @@ class RecoveryCurves:
                 for role, sums in of_role.items()
             ]
 
-    def _tally(self, choose: Choose) -> dict[str, Any]:
+    def _tally(self, choose: Choose, view: View | None = None) -> dict[str, Any]:
         """Return the fields of a curve: what is said of its sums, or why that is nothing."""
         scored, tally = self._scored, self._empty()
         n_sets = np.zeros(len(scored.ks), dtype=np.int64)
@@ -121,7 +123,7 @@ class RecoveryCurves:
             return {"undefined_because": why}
         tally.leave_out(scored.n_short)
         sums = tally.sums()
-        numbers = self._how.numbers(sums)
+        numbers = self._how.numbers(sums, view)
         by_k = at_each_k(sums, numbers, self._how, oracle=self._best, n_sets=n_sets.tolist())
         return {"by_k": by_k, "n_vectors": sums.n_vectors}
 

@@ -9,9 +9,12 @@ from overnight.datasets.reading import rows_digest
 from overnight.engines.sources import with_digest
 from overnight.errors import UsageError
 from overnight.ids import file_digest
+from overnight.runs.lens_sources import require_fitting, resolve_lens
+from overnight.spec.best_of_k import BestOfKExperiment, BestOfKSpec
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.dataset import DatasetFormat, DatasetSpec
 from overnight.spec.execution import EngineSettings
+from overnight.spec.lens import LensSpec
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_set import PromptSet
 from overnight.spec.prompt_sweep import Defaults, ExplicitTrial, PromptSweepExperiment, PromptSweepSpec
@@ -55,7 +58,21 @@ def _resolved(spec: S, find: "_Finder") -> S:
         return spec.model_copy(update={"experiment": _prompt_sweep(spec.experiment, find)})
     if isinstance(spec, TraitCaptureSpec):
         return spec.model_copy(update={"experiment": _trait_capture(spec.experiment, find)})
+    if isinstance(spec, BestOfKSpec):
+        return spec.model_copy(update={"experiment": _best_of_k(spec.experiment, find)})
     return spec.model_copy(update={"experiment": _uncertainty_sweep(spec.experiment, find)})
+
+
+def lens_to_fit(
+    lens: str | LensSpec, model: str | ModelSpec, root: ConfigRoot, settings: EngineSettings
+) -> tuple[LensSpec, ModelSpec]:
+    """Return a lens and the model that it is to be fitted to, with every name replaced by what it stands for.
+
+    Raises:
+        UsageError: a file that is named does not exist or is not what it should be.
+    """
+    find = _Finder(root, settings, dry_run=False)
+    return find.lens(lens), find.model(model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,10 @@ class _Finder:
         found = self.root.trait(value) if isinstance(value, str) else value
         return found if found.sha256 is not None else with_trait_digest(found)
 
+    def lens(self, value: str | LensSpec) -> LensSpec:
+        found = self.root.lens(value) if isinstance(value, str) else value
+        return resolve_lens(found, self.dataset)
+
 
 def _prompt_sweep(experiment: PromptSweepExperiment, find: _Finder) -> PromptSweepExperiment:
     def named(value: A) -> A:
@@ -170,6 +191,15 @@ def _trait_capture(experiment: TraitCaptureExperiment, find: _Finder) -> TraitCa
             "datasets": tuple(find.prompts(value) for value in experiment.datasets),
         }
     )
+
+
+def _best_of_k(experiment: BestOfKExperiment, find: _Finder) -> BestOfKExperiment:
+    models = tuple(find.model(value) for value in experiment.models)
+    lenses = tuple(find.lens(value) for value in experiment.lenses)
+    datasets = tuple(find.dataset(value) for value in experiment.datasets)
+    if not find.dry_run:  # which is refused with a word of its own
+        require_fitting(lenses, models, datasets)
+    return experiment.model_copy(update={"models": models, "lenses": lenses, "datasets": datasets})
 
 
 def _each(function: Callable[[B], C], values: tuple[B, ...] | None) -> tuple[C, ...] | None:

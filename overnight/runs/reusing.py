@@ -7,6 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from overnight.engines.identity import answer_identity
+from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.requests import Request, part_requests
 from overnight.planning.trial import Trial
@@ -51,7 +52,10 @@ def open_cache(
     """Return the cache of a block's answers; None where none is wanted, or none may be kept."""
     model = block.held.model
     settings = answer_identity(model, execution.engine)
-    if not execution.request_cache or settings is None or model.weights_identity is None:
+    is_wanted = execution.request_cache and not isinstance(
+        trial, BestOfKTrial
+    )  # whose draws answer no request
+    if not is_wanted or settings is None or model.weights_identity is None:
         return None
     return RequestCache(
         model.weights_identity,

@@ -85,7 +85,14 @@ def begin_on_rung(folder: RunFolder, plan: Plan, block: ModelBlock, trial: Trial
         return
     files.set_aside.mkdir(parents=True, exist_ok=True)
     n_before = sum(1 for _ in files.set_aside.glob("*.jsonl"))
-    files.journal.rename(files.set_aside / f"{n_before + 1:02d}-{first['model']}.jsonl")
+    name = f"{n_before + 1:02d}-{first['model']}"
+    # What was made of its draws goes first: without their journal it would count for nothing, and stay.
+    for path in (files.chunks, files.reconstructions, files.vectors):
+        if path.exists():
+            kept = files.set_aside / name / path.name
+            kept.parent.mkdir(exist_ok=True)
+            path.rename(kept)
+    files.journal.rename(files.set_aside / f"{name}.jsonl")
     update_manifest(folder, lambda m: m.with_trial(trial.slug, effective=None))
 
 

@@ -4,12 +4,15 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from overnight.engines.state import read_state
+from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trial import Trial
 from overnight.runs.captured import captured_rows
+from overnight.runs.expected import expected_draws, has_vectors
 from overnight.runs.generating import Generated, count_draws
 from overnight.spec.model import EngineKind
 from overnight.spec.prompt_sweep import Analysis
+from overnight.spec.steps import Step, StepRange
 from overnight.store.manifest import (
     Artifact,
     Energy,
@@ -25,23 +28,39 @@ from overnight.store.run_folder import RunFolder
 
 
 def is_finished(folder: RunFolder, plan: Plan, slug: str) -> bool:
-    """True where the manifest says that a trial is done, for all its draws, and its files are what they were."""
+    """True where the manifest says that a trial is done, for all its draws, and its files are what they were.
+
+    Reconstructions are in no seal of their own but in the list of chunks, which says how long each file has to be.
+    """
     record = read_manifest(folder).trials[slug]
+    trial = next(each for each in plan.trials if each.slug == slug)
     return (
         record.state is TrialState.DONE
-        and record.counts.done == plan.requests_per_trial[slug]
+        and record.counts.done == expected_draws(folder, plan, trial)
         and not broken_seals(folder.path, record.artifacts)
+        and (
+            not isinstance(trial, BestOfKTrial) or count_draws(folder, plan, trial).done == record.counts.done
+        )
     )
 
 
 def needs_engine(folder: RunFolder, plan: Plan, trial: Trial) -> bool:
     """True where a trial has draws that are not done yet, or prompts that are not captured."""
-    expected = plan.requests_per_trial[trial.slug]
+    expected = expected_draws(folder, plan, trial)
     if is_finished(folder, plan, trial.slug):
         return False
+    if isinstance(trial, BestOfKTrial) and not has_vectors(folder, trial):
+        return True
     return count_draws(folder, plan, trial).done < expected or (
         trial.captures and len(captured_rows(folder, trial.slug)) < expected
     )
+
+
+def needs_model(folder: RunFolder, plan: Plan, trial: Trial, steps: StepRange) -> bool:
+    """True where some steps of a trial need its model: to ask it, or to read vectors that are going to be asked."""
+    if steps.asks:
+        return needs_engine(folder, plan, trial)
+    return isinstance(trial, BestOfKTrial) and steps.has(Step.BUILD) and not has_vectors(folder, trial)
 
 
 def begin_trial(folder: RunFolder, slug: str) -> None:
@@ -143,6 +162,12 @@ def trial_artifacts(folder: RunFolder, slug: str, n_predictions: int) -> dict[st
         trial.projection_summary,
         trial.capture_index,
         trial.capture_facts,
+        trial.vectors,
+        trial.candidates,
+        trial.k_sweep,
+        trial.k_sweep_table,
+        trial.recovery_sums,
+        trial.chunks,  # with the digests of the reconstructions
         *(folder.path / row["path"] for row in captured_rows(folder, slug).values()),
         *sorted(folder.batch_inputs(slug).glob("*.jsonl")),
     ]

@@ -12,6 +12,7 @@ import platformdirs
 from overnight.errors import UsageError
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.ladder import LadderSpec, RungSpec
+from overnight.spec.lens import LensSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.preset import Preset
 from overnight.spec.prompt_set import PromptSet
@@ -142,6 +143,16 @@ class ConfigRoot:
         if spec.path is None:
             return spec
         return spec.model_copy(update={"path": (path.parent / spec.path).resolve()})
+
+    def lens(self, name: str) -> LensSpec:
+        """Return the lens of that name; a relative path starts at its file."""
+        path, value = self._read("lenses", name)
+        value.setdefault("name", path.stem)
+        spec = validate(LensSpec, value, path)
+        _same_name(spec.name, path)
+        if spec.path is None:
+            return spec
+        return spec.model_copy(update={"path": (path.parent / spec.path.expanduser()).resolve()})
 
     def preset(self, name: str) -> Preset:
         """Return the preset of that name: the project's, else the user's own, else the shipped one."""

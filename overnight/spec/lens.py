@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from overnight.spec.base import Name, Spec
+from overnight.spec.base import Digest, Name, Spec
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.positions import VectorPositions
 
@@ -75,6 +75,9 @@ class LensSpec(Spec):
     path: Path | None = Field(
         default=None,
         description="a folder that holds a fitted lens, or folders of such: the youngest; this or `fit`",
+    )
+    sha256: Digest | None = Field(
+        default=None, description="of all that `path` holds; null: of what is there when a run begins"
     )
     layer: NonNegativeInt | None = Field(
         default=None, description="whose residual_out is said in words, from 0; of a fitted lens: its own"

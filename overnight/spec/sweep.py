@@ -5,17 +5,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from overnight.errors import UsageError
+from overnight.spec.best_of_k import BestOfKSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import validate
 from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 
-SweepSpec = PromptSweepSpec | UncertaintySweepSpec | TraitCaptureSpec
+SweepSpec = PromptSweepSpec | UncertaintySweepSpec | TraitCaptureSpec | BestOfKSpec
 
-KINDS: Final[dict[str, type[PromptSweepSpec] | type[UncertaintySweepSpec] | type[TraitCaptureSpec]]] = {
+KINDS: Final[
+    dict[
+        str,
+        type[PromptSweepSpec] | type[UncertaintySweepSpec] | type[TraitCaptureSpec] | type[BestOfKSpec],
+    ]
+] = {
     "prompt-sweep": PromptSweepSpec,
     "uncertainty-sweep": UncertaintySweepSpec,
     "trait-capture": TraitCaptureSpec,
+    "best-of-k-sweep": BestOfKSpec,
 }
 
 

@@ -15,9 +15,10 @@ DIGESTS = "digests"  # of files that users keep, by their size and time of chang
 STATES = "states"  # of models, by what they depend on
 VECTORS = "vectors"  # directions of traits
 LENSES = "lenses"  # that were fitted
+LENS_FITS = "lens_fits"  # what a fit that was interrupted goes on from
 SEGMENTED = frozenset({REQUESTS, PAIRS})  # kinds that are kept line by line
 _KINDS = (
-    frozenset({"items", MODELS, DIGESTS, STATES, VECTORS, LENSES}) | SEGMENTED
+    frozenset({"items", MODELS, DIGESTS, STATES, VECTORS, LENSES, LENS_FITS}) | SEGMENTED
 )  # those that may be named before there is any
 _KEY_DIGITS = 64
 LOCK = ".lock"

@@ -120,13 +120,18 @@ class TrialFolder:
         return self.results / "index.json"
 
     @property
+    def vectors(self) -> Path:
+        """Which vectors are said in words, and how many."""
+        return self.results / "vectors.json"
+
+    @property
     def chunks(self) -> Path:
-        """Which vectors are through, and where what was made of their texts lies."""
+        """The truth about which vectors are done: a line for those that were worked on together."""
         return self.results / "chunks.jsonl"
 
     @property
     def reconstructions(self) -> Path:
-        """Files of the vectors that the encoder made of texts."""
+        """What the encoder made of the draws, a file a chunk."""
         return self.results / "reconstructions"
 
     @property
@@ -280,6 +285,11 @@ class RunFolder:
     def analysis(self) -> Path:
         """The analysis of an uncertainty sweep as figures and reports take it."""
         return self.path / "analysis.json"
+
+    @property
+    def k_sweep_summary(self) -> Path:
+        """One row a trial and number of texts, of a best-of-K sweep."""
+        return self.path / "k_sweep_summary.csv"
 
     @property
     def analysis_summary(self) -> Path:

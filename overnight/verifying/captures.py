@@ -1,6 +1,5 @@
 """The files of a capture against their schemas."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -19,23 +18,15 @@ from overnight.errors import StoreError
 from overnight.ids import file_digest
 from overnight.runs.tables import read_table
 from overnight.store.run_folder import RunFolder, TrialFolder
-from overnight.verifying.finding import Finding, finding_of
+from overnight.verifying.finding import Check, Finding, finding_of
 
 LINES: Final = "captures.jsonl"
 _TABLE_AGAIN: Final = "run `overnight report` to write it again"
 
 
-@dataclass(slots=True)
-class CaptureCheck:
-    """What was looked at, and what is wrong with it."""
-
-    files: set[str] = field(default_factory=set)
-    findings: list[Finding] = field(default_factory=list)
-
-
-def check_captures(folder: RunFolder, slugs: list[str]) -> CaptureCheck:
+def check_captures(folder: RunFolder, slugs: list[str]) -> Check:
     """Check every file of the captures of a run; each is read once, one prompt at a time."""
-    check = CaptureCheck()
+    check = Check()
     sequences: dict[str, int | None] = {}  # path -> rows in a table of projections; None: damaged
     for slug in slugs:
         _check_trial(folder, folder.trial(slug), check, sequences)
@@ -45,7 +36,7 @@ def check_captures(folder: RunFolder, slugs: list[str]) -> CaptureCheck:
 
 
 def _check_trial(
-    folder: RunFolder, trial: TrialFolder, check: CaptureCheck, sequences: dict[str, int | None]
+    folder: RunFolder, trial: TrialFolder, check: Check, sequences: dict[str, int | None]
 ) -> None:
     path = trial.results / LINES
     if not path.exists():
@@ -80,7 +71,7 @@ def _check_trial(
         _check_index(folder.path, index, captured, check)
 
 
-def _check_sequence(run: Path, line: CaptureLine, check: CaptureCheck) -> int | None:
+def _check_sequence(run: Path, line: CaptureLine, check: Check) -> int | None:
     path = run / str(line.path)
     check.files.add(str(line.path))
     try:
@@ -92,7 +83,7 @@ def _check_sequence(run: Path, line: CaptureLine, check: CaptureCheck) -> int | 
     return n_rows_of(prompt)
 
 
-def _check_table(run: Path, path: Path, n_wanted: int | None, check: CaptureCheck) -> None:
+def _check_table(run: Path, path: Path, n_wanted: int | None, check: Check) -> None:
     from pyarrow import ArrowException, parquet  # noqa: PLC0415 - runs of other kinds do without
 
     name = _name(run, path)
@@ -112,7 +103,7 @@ def _check_table(run: Path, path: Path, n_wanted: int | None, check: CaptureChec
     ]
 
 
-def _check_index(run: Path, path: Path, captured: list[CaptureLine], check: CaptureCheck) -> None:
+def _check_index(run: Path, path: Path, captured: list[CaptureLine], check: Check) -> None:
     name = _name(run, path)
     check.files.add(name)
     try:
@@ -143,7 +134,7 @@ def _check_index(run: Path, path: Path, captured: list[CaptureLine], check: Capt
             )
 
 
-def _check_vectors(run: Path, path: Path, check: CaptureCheck) -> None:
+def _check_vectors(run: Path, path: Path, check: Check) -> None:
     readers = {
         "directions.safetensors": read_directions,
         "validity.json": read_validity,

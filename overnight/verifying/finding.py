@@ -1,6 +1,6 @@
 """What is wrong with a file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -12,6 +12,14 @@ class Finding:
     found: str
     wanted: str
     remedy: str
+
+
+@dataclass(slots=True)
+class Check:
+    """What was looked at, and what is wrong with it."""
+
+    files: set[str] = field(default_factory=set)  # by their names in the folder of the run
+    findings: list[Finding] = field(default_factory=list)
 
 
 def finding_of(run: Path, error: Exception, *, file: str, wanted: str, remedy: str) -> Finding:

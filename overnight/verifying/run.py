@@ -17,13 +17,13 @@ class Verification:
     """What came of looking at a run's files."""
 
     n_sealed: int  # files that the manifest names
-    n_read: int  # of captures, read against their schemas
+    n_read: int  # of captures and of draws of vectors, read against their schemas
     is_running: bool  # then files may change while they are looked at
     findings: tuple[Finding, ...]
 
 
 def verify_run(folder: RunFolder) -> Verification:
-    """Check every file of a run of any kind against its seal, and the files of captures against their schemas."""
+    """Check every file of a run of any kind against its seal, and those of captures and draws against their schemas."""
     try:
         manifest = read_manifest(folder)
     except StoreError as error:
@@ -41,6 +41,12 @@ def verify_run(folder: RunFolder) -> Verification:
 
         check = check_captures(folder, slugs)
         n_read = len(check.files)
+        findings += _new(check.findings, findings)
+    if drawn := [slug for slug in slugs if folder.trial(slug).chunks.exists()]:
+        from overnight.verifying.best_of_k import check_draws  # noqa: PLC0415 - as is numpy for this one
+
+        check = check_draws(folder, drawn)
+        n_read += len(check.files)
         findings += _new(check.findings, findings)
     return Verification(
         n_sealed=len(sealed),

@@ -1,10 +1,7 @@
 """The tables, figures and pages of a trait capture, made from the files of its sequences alone."""
 
-import struct
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from overnight.captures.index import write_index
 from overnight.captures.lines import read_lines
@@ -17,12 +14,10 @@ from overnight.report.capture.markdown import run_markdown
 from overnight.report.capture.page import run_page
 from overnight.report.capture.reading import read_capture
 from overnight.report.capture.results import CaptureReport
-from overnight.report.uncertainty.results import Picture
+from overnight.report.pictures import pictures_of
 from overnight.store.files import write_text
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder, TrialFolder
-
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def write_capture_files_again(folder: RunFolder) -> list[Path]:
@@ -72,7 +67,7 @@ def write_capture_reports(folder: RunFolder) -> list[Path]:
     titles = write_figures(folder, report)
     report = replace(
         report,
-        pictures=tuple(_pictures(folder.figures, titles)),
+        pictures=tuple(pictures_of(folder.figures, titles)),
         n_pictures_of_prompts=n_prompts_drawn(folder.figures),
     )
     return [*_write_pages(folder, report), *sorted(folder.figures.rglob("*.p*"))]
@@ -82,13 +77,3 @@ def _write_pages(folder: RunFolder, report: CaptureReport) -> list[Path]:
     write_text(folder.aggregate_report, run_markdown(report))
     write_text(folder.html_report, run_page(report))
     return [folder.aggregate_report, folder.html_report]
-
-
-def _pictures(folder: Path, titles: list[tuple[str, str]]) -> Iterator[Picture]:
-    for name, title in titles:
-        path = folder / f"{name}.png"
-        with path.open("rb") as file:
-            head = file.read(24)
-        if head.startswith(_PNG):
-            width, height = struct.unpack(">II", head[16:24])
-            yield Picture(path=path, title=title, width=width, height=height)

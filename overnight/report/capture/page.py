@@ -21,13 +21,26 @@ def run_page(report: CaptureReport) -> str:
     scripts = [ours("tables.js"), *([ours(SCRIPT)] if report.strips else [])]
     page: str = (
         page_environment()
-        .get_template("capture.html.j2")
+        .get_template("sections.html.j2")
         .render(
             run=run,
             report=report,
             verdict=verdict(report),
             sections=sections_of(report),
-            strips=strip_section(report.strips) if report.strips else "",
+            classes="uncertainty capture",
+            facts=[
+                wording.counted(len(report.prompts), "prompt"),
+                ", ".join(model.name for model in report.models),
+            ],
+            inset=strip_section(report.strips) if report.strips else "",
+            n_leading=0,
+            inset_after="groups",
+            inset_anchor="strips",
+            inset_heading="Token by token",
+            more_pictures=", and in figures/prompts/ a heat map and curves of "
+            f"{report.n_pictures_of_prompts} prompts"
+            if report.n_pictures_of_prompts
+            else "",
             style=ours("report.css", *STYLES, "uncertainty.css"),
             scripts=scripts,
             script_digests=[script_digest(script) for script in scripts],

@@ -94,12 +94,18 @@ def test_with_every_draw_kept_the_measures_are_those_of_an_independent_library(t
 def test_baselines_know_nothing_of_the_vector(tmp_path: Path) -> None:
     one = make_up(tmp_path, n_sources=40, n_dimensions=12, noise=0.5)
     results = measured(one)
-    source = np.arange(80) // 2
-    means = np.stack([one.x[source != own].mean(axis=0) for own in source])
+    mean = one.x.mean(axis=0)
     curve = results.baseline(Baseline.MEAN_VECTOR)
     assert curve is not None
     for k in (1, 2, 4):  # one reconstruction, whatever K
-        assert curve.value(k, Measure.MSE) == pytest.approx(np.square(one.x - means).mean())
+        assert curve.value(k, Measure.MSE) == pytest.approx(np.square(one.x - mean).mean())
+        assert curve.value(k, Measure.FVE) == pytest.approx(0.0, abs=1e-12)
+        assert curve.value(k, Measure.BIAS_AWARE_FVE) == pytest.approx(1 / 80)
+        cosines = one.x @ mean / np.linalg.norm(one.x, axis=1) / np.linalg.norm(mean)
+        assert curve.value(k, Measure.COSINE) == pytest.approx(cosines.mean())
+        # It is 1 / N in every resample, too: its interval has no width, since sources have two vectors each.
+        honest = curve.at(k).measures[Measure.BIAS_AWARE_FVE]  # type: ignore[union-attr]
+        assert (honest.ci_lower, honest.ci_upper) == pytest.approx((1 / 80, 1 / 80))
     shuffled, others = results.baseline(Baseline.SHUFFLED), results.baseline(Baseline.OTHERS)
     assert shuffled is not None
     assert others is not None
@@ -155,7 +161,7 @@ def test_failed_draws_are_said_and_are_no_draws(tmp_path: Path) -> None:
     assert results.state == "partial"
     assert (results.vectors.n_drawn, results.vectors.n_measured, results.vectors.n_short) == (12, 11, 1)
     assert results.vectors.n_failed_draws == 1
-    assert results.notes[0] == "1 draws failed; 1 vectors have too few left and are not measured."
+    assert results.notes[0] == "Draws that failed: 1; vectors that have too few left and are not measured: 1."
     by_hand = [mean_over_sets(one, 2, place, keepers(one, place)[Selector.ORACLE]) for place in range(1, 12)]
     expected = np.mean([each["mse"] for each in by_hand])
     assert results.oracle.value(2, Measure.MSE) == pytest.approx(expected)
@@ -247,6 +253,7 @@ def test_one_source_has_no_baseline_and_no_interval_and_says_why(tmp_path: Path)
     assert results.oracle.value(4, Measure.FVE) is not None
     assert results.oracle.by_k[0].measures[Measure.FVE].no_interval_because == "one source has no interval"
     reasons = {each.name: each.undefined_because for each in results.baselines}
+    assert reasons.pop(Baseline.MEAN_VECTOR) is None
     assert all(reasons.values())
     assert "no other texts" in str(reasons[Baseline.OTHERS])
 

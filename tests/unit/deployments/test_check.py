@@ -46,7 +46,10 @@ def test_what_is_shipped_can_be_deployed(shipped: Declared) -> None:
 
 def test_every_sweep_that_is_shipped_has_a_deployment(shipped: Declared) -> None:
     sweeps = {path.stem for path in (shipped_config() / "sweeps").glob("*.yaml")}
-    assert {each.parameters["sweep"] for each in shipped.deployments} == sweeps
+    started = [
+        each.parameters for each in shipped.deployments if "sweep" in each.parameters
+    ]  # some fit lenses
+    assert {parameters["sweep"] for parameters in started} == sweeps
 
 
 def test_nothing_begins_by_itself_before_somebody_turns_it_on(shipped: Declared) -> None:
