@@ -29,7 +29,7 @@ from overnight.vectors.vector_set import ROWS, VectorSet, write_vector_set
 _KS = BestOfKExperiment.model_fields["k_values"].default
 _N_OPENED, _WIDTH = 10_000, 576
 _APPENDED = 256
-_DRAWN, _DRAWN_BY_PROCESSES = 4, 64  # vectors
+_DRAWS_BY_PROCESSES = 2  # texts of each vector
 _PER_SEQUENCE = 64
 
 Settings = argparse.Namespace
@@ -40,14 +40,14 @@ async def draws(settings: Settings, scratch: Path) -> list[Figure]:
     held = HeldModel(scratch, settings.threads)
     once, each = [], []
     async with held.held():
-        vectors, _ = await held.read(starter_texts()[:_DRAWN], held.new_cache())
+        vectors, _ = await held.read(starter_texts()[: settings.vectors], held.new_cache())
         for _ in range(settings.repeat):
             each.append(await held.draw(vectors, _KS))
             once.append(await held.draw(vectors, [max(_KS)]))
     name = f"a draw for each of K = {', '.join(map(str, _KS))}"
     return [
         Figure(
-            name=f"texts of {_DRAWN} vectors, drawn once for all K",
+            name=f"texts of {settings.vectors} vectors, drawn once for all K",
             unit="texts that the model answered with",
             value=Spread(tuple(float(one.n_texts) for one in once)),
             baseline=Spread(tuple(float(one.n_texts) for one in each)),
@@ -167,8 +167,7 @@ async def processes(settings: Settings, scratch: Path) -> list[Figure]:
             async with held.held():
                 vectors, spent = await held.read(texts, held.new_cache())
                 read[n].append(len(texts) / spent.wall_s)
-                some = await held.read(texts, held.new_cache(), 2)
-                one = await held.draw(some[0] if len(vectors) < _DRAWN_BY_PROCESSES else vectors, [2])
+                one = await held.draw(vectors, [_DRAWS_BY_PROCESSES])
                 drawn[n].append(one.n_texts / one.spent.wall_s)
     note = f"{settings.threads} threads in all, {physical_cores()} physical cores; loading is in neither"
     return [
@@ -223,7 +222,12 @@ def main() -> int:
             settings.out,
             benchmark="best_of_k",
             figures=figures,
-            settings={"repeat": settings.repeat, "threads": settings.threads, "pieces": list(settings.only)},
+            settings={
+                "repeat": settings.repeat,
+                "threads": settings.threads,
+                "vectors": settings.vectors,
+                "pieces": list(settings.only),
+            },
             not_measured=not_measured,
             load_before=load_before,
         )
@@ -283,6 +287,9 @@ def _arguments() -> Settings:
         "--only", nargs="+", choices=list(_PIECES), default=list(_PIECES), metavar="PIECE", help="some pieces"
     )
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="times that each has a turn")
+    parser.add_argument(
+        "--vectors", type=int, default=4, metavar="N", help="that are said in words for `draws`"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures there as well")
     settings = parser.parse_args()

@@ -24,7 +24,6 @@ from overnight.spec.model import ModelSpec
 from overnight.spec.positions import VectorPositions
 from overnight.vectors.floats import Kept
 from overnight.vectors.key import StateKey
-from overnight.vectors.row_file import BLOCK_ROWS
 from overnight.vectors.states import Mode, StateStore
 from overnight.vectors.vector_set import MARKER, SCHEMA_VERSION, VectorSet, write_vector_set
 
@@ -215,10 +214,9 @@ def _made_before(folder: Path, name: str) -> VectorSet | None:
         return None
     try:
         found = VectorSet.read(folder)
-        for first in range(0, len(found), BLOCK_ROWS):
-            found.rows(first, first + 1)
-        if found.name != name or len(found.vectors) != len(found):
+        if found.name != name:
             return None
+        found.require_whole()
     except StoreError:
         return None  # it is made anew
     return found

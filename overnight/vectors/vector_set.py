@@ -80,6 +80,17 @@ class VectorSet:
         """
         return widen(self._file.read(first, min(end, self.n_vectors)), self.kept)
 
+    def require_whole(self) -> None:
+        """Read all of it and return where it is what was written; `read` and `rows` check what they read.
+
+        Raises:
+            StoreError: it is not.
+        """
+        for first in range(0, self.n_vectors, BLOCK_ROWS):
+            self._file.read(first, first + 1)
+        if len(self.vectors) != self.n_vectors:
+            raise StoreError(f"{self.folder / VECTORS}: {len(self.vectors)} lines, wanted {self.n_vectors}")
+
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Return the set that a folder holds.

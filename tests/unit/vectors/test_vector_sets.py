@@ -312,7 +312,7 @@ def test_a_set_that_was_changed_is_refused_and_made_anew(make, tmp_path: Path, n
     data[-20] ^= 1
     path.write_bytes(data)
     with pytest.raises(StoreError, match="v/"):
-        _ = VectorSet.read(tmp_path / "v").rows(0, 1), VectorSet.read(tmp_path / "v").vectors
+        VectorSet.read(tmp_path / "v").require_whole()
     again = make([*ITEMS, item(50, n_words=2)], folder=tmp_path / "v")
     assert again.was_cached
     assert np.array_equal(all_rows(again), rows)
