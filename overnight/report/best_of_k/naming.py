@@ -9,8 +9,8 @@ from overnight.report.wording import NOT_AVAILABLE, decimal, not_available, perc
 SHARES: Final = (Measure.FVE, Measure.BIAS_AWARE_FVE, Measure.R_SQUARED_GRAND)
 HOW_TO_READ: Final = (
     "K texts of a vector are drawn, each is made a vector again, and one of them is kept. The oracle keeps the one "
-    "that is closest to the vector: it has to see the vector to choose, so it is an upper bound on any way to choose and "
-    "no number that a user of the lens gets. The selectors that need no vector are what one can have.",
+    "that is closest to the vector: it has to see the vector to choose, so it is an upper bound on any way to choose "
+    "and no number that a user of the lens gets. The selectors that need no vector are what one can have.",
     "Bias-aware FVE is the share of the variance of the vectors that is explained; FVE is the same with a constant "
     "error forgiven, so it is the higher of the two, and it need not grow with K, since the draw that is kept is the "
     "one with the lowest error, its constant part included.",
