@@ -1,4 +1,4 @@
-"""Bringing a server to what is declared: pools, limits and deployments; what is right already is left alone."""
+"""Bringing a server to what is declared: pools and deployments; what is right already is left alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ from typing import Any, Literal, TypeVar
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import (
     DeploymentScheduleCreate,
-    GlobalConcurrencyLimitCreate,
-    GlobalConcurrencyLimitUpdate,
     WorkPoolCreate,
     WorkPoolUpdate,
 )
@@ -30,7 +28,7 @@ _POOL_KEYS = ("description", "concurrency_limit", "base_job_template")
 class Change:
     """What became of one thing on the server."""
 
-    kind: Literal["work pool", "limit", "deployment"]
+    kind: Literal["work pool", "deployment"]
     name: str
     did: Literal["created", "updated", "unchanged"]
     keys: tuple[str, ...] = ()  # that were updated
@@ -51,7 +49,6 @@ def apply(declared: Declared, client: SyncPrefectClient) -> tuple[Change, ...]:
     """
     return (
         *(_apply_pool(pool, client) for pool in declared.pools),
-        *(_apply_limit(name, limit, client) for name, limit in declared.limits.items()),
         *(_apply_deployment(deployment, declared, client) for deployment in declared.deployments),
         *(_apply_deployment(deployment, declared, client) for deployment in declared.parts),
     )
@@ -84,17 +81,6 @@ def _with_defaults_of(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str
         for name, field in wanted["variables"]["properties"].items()
     }
     return wanted | {"variables": wanted["variables"] | {"properties": properties}}
-
-
-def _apply_limit(name: str, limit: int, client: SyncPrefectClient) -> Change:
-    found = _found(lambda: client.read_global_concurrency_limit_by_name(name))
-    if found is None:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=limit))
-        return Change(kind="limit", name=name, did="created")
-    if found.limit == limit:
-        return Change(kind="limit", name=name, did="unchanged")
-    client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=limit))
-    return Change(kind="limit", name=name, did="updated", keys=("limit",))
 
 
 def _apply_deployment(deployment: Deployment, declared: Declared, client: SyncPrefectClient) -> Change:

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from deployments.declared import Declared, Deployment
 from overnight.errors import OvernightError, UsageError
 from overnight.runs.naming import sweep_to_run
+from overnight.runs.resolving import look_up
+from overnight.spec.config_root import ConfigRoot
 from overnight.spec.run_options import RunOptions
 from overnight.spec.sweep import KINDS
 
@@ -33,7 +35,8 @@ def check(declared: Declared) -> tuple[Finding, ...]:
     """Return everything that is wrong with what is declared; nothing is, if this is empty.
 
     Every entrypoint is loaded, every set of parameters is read by the types of its flow, a sweep that is named is
-    looked up and read with its changes, and every pool and schedule is one that there can be.
+    looked up and read with its changes, everything that the sweep names is looked up, and every pool and schedule is
+    one that there can be.
     """
     for part in declared.parts:
         load_flow(part.entrypoint)
@@ -71,6 +74,11 @@ def _problems(deployment: Deployment, declared: Declared) -> Iterator[str]:
     except UsageError as error:
         yield str(error)
         return
+    if "changes" in deployment.parameters:
+        yield (
+            "parameters: found changes, which those of a run would replace and not add to; write the keys into the "
+            "sweep that it names, or into the parameters of a schedule"
+        )
     yield from _problems_of(flow, deployment.parameters, declared, "")
     for schedule in deployment.schedules:
         where = f"schedule {schedule.slug}: "
@@ -100,7 +108,8 @@ def _problems_of(
     if run.config_dir is None:
         run = run.model_copy(update={"config_dir": declared.folder / "config"})
     try:
-        sweep_to_run(KINDS[flow.name], values["sweep"], values.get("changes"), run)
+        spec, run = sweep_to_run(KINDS[flow.name], values["sweep"], values.get("changes"), run)
+        look_up(spec, ConfigRoot(run.config_dir or declared.folder / "config"))
     except OvernightError as error:
         yield f"{where}{error}"
 

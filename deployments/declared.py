@@ -1,4 +1,4 @@
-"""What is to be on a server, as files say it: ``prefect.yaml``, and the pools and limits that come along."""
+"""What is to be on a server, as files say it: ``prefect.yaml``, and the pools that come along."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -109,10 +109,6 @@ class Pool(Spec):
         return value
 
 
-class _Limits(Spec):
-    limits: dict[Name, PositiveInt]
-
-
 class Declared(Spec):
     """All that is to be on a server, and the folder that runs work in."""
 
@@ -134,7 +130,6 @@ class Declared(Spec):
     folder: Path
     deployments: tuple[Deployment, ...]
     pools: tuple[Pool, ...]
-    limits: dict[str, int]
 
 
 def read_declared(file: Path | None = None) -> Declared:
@@ -159,7 +154,6 @@ def read_declared(file: Path | None = None) -> Declared:
         folder=folder,
         deployments=said.deployments,
         pools=tuple(_pool(pool) for pool in sorted((_HERE / "pools").glob("*.yaml"))),
-        limits=_limits(_HERE / "limits.yaml"),
     )
 
 
@@ -176,8 +170,3 @@ def _pool(path: Path) -> Pool:
             f"{path}: name: found {pool.name!r}, wanted {path.stem!r}; rename the file or the entry"
         )
     return pool
-
-
-def _limits(path: Path) -> dict[str, int]:
-    value = read_mapping(path, "global concurrency limits", expand=False)
-    return validate(_Limits, {"limits": value}, path).limits

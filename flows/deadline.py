@@ -8,7 +8,7 @@ from prefect.states import Failed
 
 from flows.serving import served
 from flows.trial import trial
-from overnight.errors import OvernightError, StopRequested
+from overnight.errors import GpuBusy, OvernightError, StopRequested
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.rounds import share_of_time
 from overnight.runs.captured import effective_captures
@@ -70,16 +70,25 @@ def _ask(
     """Ask the trials of one model in rounds; return the states of those that failed."""
     get_run_logger().info("%s is asked until %s", block.model.name, f"{until.astimezone():%H:%M:%S}")
     try:
-        with served(folder, block, spec.execution):
+        with served(folder, block, spec.execution, until=until):
             ask = ask_in_rounds.with_options(retries=n_rungs_below(folder, block))
             ask(folder.path, block.model.name, until, skip_build=skip_build)
     except StopRequested as stop:
         stop_trials(folder, plan, block.trials, stop)
         raise
+    except GpuBusy as busy:
+        if spec.execution.gpu_lease == "wait":  # its turn went by; there may be another
+            get_run_logger().warning("%s was not asked: %s", block.model.name, busy)
+            return {}
+        return _failed(folder, plan, block, busy)
     except OvernightError as error:
-        fail_trials(folder, plan, block.trials, error)
-        return {each.slug: Failed(message=str(error)) for each in block.trials}
+        return _failed(folder, plan, block, error)
     return {}
+
+
+def _failed(folder: RunFolder, plan: Plan, block: ModelBlock, error: OvernightError) -> dict[str, State]:
+    fail_trials(folder, plan, block.trials, error)
+    return {each.slug: Failed(message=str(error)) for each in block.trials}
 
 
 def _unfinished(folder: RunFolder, plan: Plan, states: dict[str, State]) -> list[ModelBlock]:

@@ -9,6 +9,7 @@ from typing import cast
 
 from prefect import get_run_logger
 
+from overnight.engines.gpu_lease import gpus_of
 from overnight.engines.holding import Holder, hold
 from overnight.engines.ladder_holder import LadderHolder
 from overnight.planning.ladder import Rung
@@ -20,13 +21,19 @@ from overnight.runs.stepping import fit_on_rung, note_step, on_its_rung
 from overnight.spec.execution import Execution
 from overnight.spec.model import EngineKind
 from overnight.store.run_folder import RunFolder
+from tasks.gpus import gpus_taken
 from tasks.ladder import is_out_of_memory, load_model, on_ladder
 from tasks.preparation import fetch_weights
 
 
 @contextlib.contextmanager
 def served(
-    folder: RunFolder, block: ModelBlock, execution: Execution, *, is_alone: bool = True
+    folder: RunFolder,
+    block: ModelBlock,
+    execution: Execution,
+    *,
+    is_alone: bool = True,
+    until: datetime | None = None,
 ) -> Iterator[None]:
     """Have the model of a block answer while the block runs; the end of its process gives the memory back.
 
@@ -35,8 +42,11 @@ def served(
         block: whose model it is.
         execution: how it is held.
         is_alone: no other model of the run is held at the same time.
+        until: how long to wait for a GPU that another run holds; None is as long as it takes.
 
     Raises:
+        GpuBusy: another run holds its GPU, and is not, or no longer, to be waited for.
+        StopRequested: somebody asked the run to stop while it waited.
         OvernightError: its weights cannot be had, or it cannot be loaded.
     """
     if block.model.engine is EngineKind.DRY_RUN:
@@ -55,7 +65,24 @@ def served(
             rung.model, weights(rung), rung.context_tokens, rung.carried_out(execution), folder.engines
         )
 
-    block = _begun_where_it_fits(folder, on_its_rung(folder, block), execution, weights)
+    block = on_its_rung(folder, block)
+    weights(block.held)  # before the GPU is taken: others may use it during a download
+    with gpus_taken(gpus_of(block.model, execution.engine), folder, execution, until=until):
+        block = _begun_where_it_fits(folder, block, execution, weights)
+        with _held(folder, block, execution, make, is_alone=is_alone):
+            yield
+
+
+@contextlib.contextmanager
+def _held(
+    folder: RunFolder,
+    block: ModelBlock,
+    execution: Execution,
+    make: Callable[[Rung], Holder],
+    *,
+    is_alone: bool,
+) -> Iterator[None]:
+    """Have a model answer while the block runs; how it was held is written down."""
     is_seen = is_alone and block.model.engine is not EngineKind.OPENAI_COMPATIBLE
     holder = LadderHolder(block.ladder, block.rung, make, is_alone=is_seen)
     held_from = datetime.now(UTC)

@@ -11,7 +11,7 @@ from overnight.errors import OvernightError, StopRequested
 from overnight.memory.given_back import free_on_devices, wait_until_back
 from overnight.memory.sharing import Wave, waves_of
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.runs.ending import fail_trials
+from overnight.runs.ending import fail_trials, stop_trials
 from overnight.runs.reusing import reuse_in_block
 from overnight.runs.stepping import on_its_rung
 from overnight.runs.together import note_together, sharing_cores
@@ -80,6 +80,9 @@ def trials_of_block(
     try:
         with served(folder, block, spec.execution, is_alone=is_alone):
             states = _trials(folder, block, run)
+    except StopRequested as stop:  # while it waited for a GPU
+        stop_trials(folder, plan, [each for each in block.trials if each.slug not in states], stop)
+        raise
     except OvernightError as error:
         left = [each for each in block.trials if each.slug not in states]
         fail_trials(folder, plan, left, error)

@@ -44,6 +44,10 @@ class GpuUnusable(EngineError):
     """A GPU was asked for, or one is there, and the engine cannot use it: no smaller model changes that."""
 
 
+class GpuBusy(EngineError):
+    """Another run holds a model on the GPU, and this one cannot or must not wait for it any longer."""
+
+
 class EngineCrashed(EngineError):
     """The process that holds the model died, and restarting it did not help."""
 

@@ -59,6 +59,7 @@ class Item:
     context: str | None = None
     rule: AnswerRule = AnswerRule.SQUAD
     wrong_answers: tuple[str, ...] = ()  # known falsehoods, where the dataset has them (TruthfulQA)
+    turns: tuple[tuple[str, str], ...] = ()  # role and text of each turn, where it is a conversation
 
     @property
     def key(self) -> str:

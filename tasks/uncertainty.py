@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from overnight.engines.gpu_lease import gpus_of
 from overnight.engines.holding import connect, hold
 from overnight.engines.sources import fetch
 from overnight.planning.plan import Plan
@@ -24,6 +25,7 @@ from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 from overnight.store.run_folder import RunFolder
 from overnight.text_models.holding import Holding, hold_entailment, hold_similarity
 from overnight.uncertainty.judge_requests import judge_name
+from tasks.gpus import gpus_taken
 
 # NO_CACHE throughout: what was asked before is known to the caches of the models and to the files of the trials.
 
@@ -116,7 +118,10 @@ def _held(folder: RunFolder, spec: UncertaintySweepSpec, model: ModelSpec) -> It
         return
     path = fetch(model).path if model.engine.has_weights_here else None
     context_tokens = min(_JUDGE_CONTEXT_TOKENS, model.context_tokens)
-    with hold(model, path, context_tokens, spec.execution, folder.engines) as holder:
+    with (
+        gpus_taken(gpus_of(model, spec.execution.engine), folder, spec.execution),
+        hold(model, path, context_tokens, spec.execution, folder.engines) as holder,
+    ):
         holder.start()
         yield
 

@@ -15,10 +15,13 @@ def deploy(
         typer.Argument(help="A prefect.yaml; that of this folder, or else the shipped one, by default."),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Load every flow and check every parameter; ask no server.")
+        bool,
+        typer.Option(
+            "--check", help="Load every flow, check every parameter, look up what sweeps name; ask no server."
+        ),
     ] = False,
 ) -> None:
-    """Put pools, limits and deployments onto a Prefect server, any number of times."""
+    """Put pools and deployments onto a Prefect server, any number of times."""
     from overnight.cli.console import console as make_console  # noqa: PLC0415
     from overnight.cli.launching import deployer  # noqa: PLC0415
 

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
@@ -45,9 +46,14 @@ def _bars(console: Console, leave: threading.Event, slugs: list[str]) -> None:
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
             is_last = leave.wait(_FRAME_S)
-            live.update(_table(slugs))
+            live.update(_screen(slugs))
             if is_last:
                 return
+
+
+def _screen(slugs: list[str]) -> RenderableType:
+    notice = BOARD.notice
+    return _table(slugs) if notice is None else Group(_table(slugs), Text(notice))
 
 
 def _table(slugs: list[str]) -> Table:
@@ -137,9 +143,14 @@ def _lines(console: Console, leave: threading.Event) -> None:
     begun: set[str] = set()
     ended: set[str] = set()
     waited = 0.0
+    said: str | None = None
     while True:
         is_last = leave.wait(_FRAME_S)
         waited += _FRAME_S
+        if (notice := BOARD.notice) != said:
+            said = notice
+            if notice is not None:
+                _say(console, notice)
         board = BOARD.snapshot()
         for trial in board:
             if trial.slug not in begun:

@@ -203,11 +203,13 @@ def load_items(paths: Sequence[Path]) -> list[Item]:
 
 def content_id(item: Item) -> str:
     """Return the digest of what an item asks, whatever its id: 16 hex digits."""
-    return digest([item.type.value, item.question, item.context, list(item.answers)])[:16]
+    turns = [[list(turn) for turn in item.turns]] if item.turns else []
+    return digest([item.type.value, item.question, item.context, list(item.answers), *turns])[:16]
 
 
 def _row(item: Item) -> dict[str, Any]:
-    return {
+    turns = [{"role": role, "content": content} for role, content in item.turns]
+    row = {
         "dataset": item.dataset,
         "item_id": item.item_id,
         "content_id": content_id(item),
@@ -219,6 +221,7 @@ def _row(item: Item) -> dict[str, Any]:
         "rule": item.rule.value,
         "is_unanswerable": item.is_unanswerable,
     }
+    return row | {"turns": turns} if turns else row  # rows of other formats are as they always were
 
 
 def _item(row: dict[str, Any]) -> Item:
@@ -231,4 +234,5 @@ def _item(row: dict[str, Any]) -> Item:
         context=row["context"],
         rule=AnswerRule(row["rule"]),
         wrong_answers=tuple(row["wrong_answers"]),
+        turns=tuple((turn["role"], turn["content"]) for turn in row.get("turns", ())),
     )

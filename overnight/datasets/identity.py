@@ -62,14 +62,15 @@ class PublishedIds:
     def of(self, row: Row) -> str | None:
         """Return the id of a row's item; None where the item has come before.
 
-        A row without an id gets one by its content: of the question and its passage. Where the same question comes
-        again with other answers, they are in its id too.
+        A row without an id gets one by its content: of the question and its passage, or of the turns. Where the same
+        question comes again with other answers, they are in its id too.
 
         Raises:
             UsageError: the row's own id stands for another row already.
         """
-        content = _digest(row.question, row.context or "", *row.answers)
-        item_id = row.item_id or digest([row.question, row.context])[:_ID_DIGITS]
+        said = [part for turn in row.turns for part in turn]
+        content = _digest(row.question, row.context or "", *row.answers, *said)
+        item_id = row.item_id or digest([row.question, row.context, *([said] if said else [])])[:_ID_DIGITS]
         if self._is_new(item_id, row, content):
             return item_id
         if self.contents[_digest(item_id)] == content:

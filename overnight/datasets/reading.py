@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from overnight.datasets.formats import READERS, Reader
 from overnight.datasets.hub import hub_rows
@@ -82,7 +83,15 @@ class RowsDigest:
 
     def add(self, item: Item) -> None:
         """Count an item in; the answer rule and the name of its dataset are not part of it."""
-        value = [item.item_id, item.question, item.context, list(item.answers), list(item.wrong_answers)]
+        value: list[Any] = [
+            item.item_id,
+            item.question,
+            item.context,
+            list(item.answers),
+            list(item.wrong_answers),
+        ]
+        if item.turns:
+            value.append([list(turn) for turn in item.turns])
         self._sha.update(canonical_json(value).encode("ascii") + b"\n")
 
     def hexdigest(self) -> str:
@@ -121,4 +130,5 @@ def _item(spec: DatasetSpec, row: Row, item_id: str) -> Item:
         context=row.context if spec.type is ItemType.OPEN else None,
         rule=spec.answer_rule,
         wrong_answers=row.wrong_answers,
+        turns=row.turns,
     )

@@ -24,6 +24,7 @@ class Row:
     item_id: str | None = None  # None: the format has no ids, one is made of the content
     context: str | None = None
     wrong_answers: tuple[str, ...] = ()
+    turns: tuple[tuple[str, str], ...] = ()  # role and text, where it is a conversation
     n_blank_answers: int = 0  # empty texts among the answers, left out and counted
 
 

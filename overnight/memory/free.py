@@ -31,6 +31,7 @@ class FreeMemory:
     total_bytes: int | None
     source: str  # where the number comes from
     absent_because: str | None = None
+    uuid: str | None = None  # of a GPU, or of an instance of one, as its driver calls it
 
     def as_row(self) -> dict[str, Any]:
         """Return it for a JSON file; bytes."""
@@ -120,22 +121,24 @@ def _nvidia(nvml: Any) -> tuple[FreeMemory, ...]:
         slices = _slices(nvml, handle)
         if slices:
             found += [
-                _device(nvml, part, f"{name} {part_uuid}", "NVML, of the MIG instance")
+                _device(nvml, part, part_uuid, f"{name} {part_uuid}", "NVML, of the MIG instance")
                 for part_uuid, part in slices
                 if is_whole or is_visible(-1, part_uuid, allowed)
             ]
         elif is_whole:
-            found.append(_device(nvml, handle, f"GPU {index} {name}", "NVML"))
+            found.append(_device(nvml, handle, uuid, f"GPU {index} {name}", "NVML"))
     return tuple(found)
 
 
-def _device(nvml: Any, handle: Any, name: str, source: str) -> FreeMemory:
+def _device(nvml: Any, handle: Any, uuid: str, name: str, source: str) -> FreeMemory:
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         free, total = int(memory.free), int(memory.total)
     except Exception as error:  # noqa: BLE001 - devices with the host's memory do not have their own
-        return _absent(name, error)
-    return FreeMemory(name=name, place=Place.DEVICE, free_bytes=free, total_bytes=total, source=source)
+        return _absent(name, error, uuid)
+    return FreeMemory(
+        name=name, place=Place.DEVICE, free_bytes=free, total_bytes=total, source=source, uuid=uuid
+    )
 
 
 def _slices(nvml: Any, handle: Any) -> list[tuple[str, Any]]:
@@ -183,7 +186,7 @@ def _process_limits() -> list[tuple[int, int, str]]:
     return found
 
 
-def _absent(name: str, error: Exception) -> FreeMemory:
+def _absent(name: str, error: Exception, uuid: str | None = None) -> FreeMemory:
     return FreeMemory(
         name=name,
         place=Place.DEVICE,
@@ -191,6 +194,7 @@ def _absent(name: str, error: Exception) -> FreeMemory:
         total_bytes=None,
         source="NVML",
         absent_because=str(error) or type(error).__name__,
+        uuid=uuid,
     )
 
 

@@ -30,7 +30,11 @@ def datasets_identity(experiment: Experiment) -> dict[str, Any]:
             d.name: {
                 "type": d.type.value,
                 "format": d.format.value,
-                "columns": (d.columns or Columns()).model_dump() if d.format.has_columns else None,
+                "columns": (
+                    (d.columns or Columns()).model_dump(include=set(d.format.columns))
+                    if d.format.has_columns
+                    else None
+                ),
                 "max_items": d.max_items,
                 "hub": d.hub and d.hub.model_dump(),
                 "sha256": d.sha256,

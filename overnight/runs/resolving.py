@@ -10,7 +10,7 @@ from overnight.engines.sources import with_digest
 from overnight.errors import UsageError
 from overnight.ids import file_digest
 from overnight.spec.config_root import ConfigRoot
-from overnight.spec.dataset import DatasetSpec
+from overnight.spec.dataset import DatasetFormat, DatasetSpec
 from overnight.spec.execution import EngineSettings
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.prompt_set import PromptSet
@@ -38,7 +38,19 @@ def resolve(spec: S, root: ConfigRoot) -> S:
     Raises:
         UsageError: a file that is named does not exist or is not what it should be.
     """
-    find = _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run)
+    return _resolved(spec, _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run))
+
+
+def look_up(spec: SweepSpec, root: ConfigRoot) -> None:
+    """Find everything that a sweep names, and read what is said of it here; no weights, and no rows of the hub.
+
+    Raises:
+        UsageError: a file that is named does not exist or is not what it should be.
+    """
+    _resolved(spec, _Finder(root, spec.execution.engine, dry_run=spec.experiment.dry_run, here_only=True))
+
+
+def _resolved(spec: S, find: "_Finder") -> S:
     if isinstance(spec, PromptSweepSpec):
         return spec.model_copy(update={"experiment": _prompt_sweep(spec.experiment, find)})
     if isinstance(spec, TraitCaptureSpec):
@@ -53,6 +65,7 @@ class _Finder:
     root: ConfigRoot
     settings: EngineSettings
     dry_run: bool
+    here_only: bool = False  # digests of what lies elsewhere, or is large, are left out
 
     def model(self, value: str | ModelSpec) -> ModelSpec:
         if isinstance(value, ModelSpec) and value.sha256 is not None and value.has_stand_ins_resolved:
@@ -60,7 +73,10 @@ class _Finder:
         found = self.root.model(value) if isinstance(value, str) else value
         if self.dry_run or found.engine is EngineKind.DRY_RUN:
             return found
-        ladder = tuple(with_digest(rung, self.settings) for rung in self.root.stand_ins(found))
+        stand_ins = self.root.stand_ins(found)
+        if self.here_only:
+            return found
+        ladder = tuple(with_digest(rung, self.settings) for rung in stand_ins)
         return with_digest(found.model_copy(update={"ladder": ladder}), self.settings)
 
     def prompt_set(self, value: str | PromptSet) -> PromptSet:
@@ -68,10 +84,31 @@ class _Finder:
 
     def text_model(self, value: str | TextModelSpec) -> TextModelSpec:
         found = self.root.text_model(value) if isinstance(value, str) else value
-        return found if self.dry_run or found.sha256 is not None else with_text_model_digest(found)
+        is_known = found.sha256 is not None or self.dry_run or self.here_only
+        return found if is_known else with_text_model_digest(found)
 
     def dataset(self, value: str | DatasetSpec) -> DatasetSpec:
-        return _dataset(value, self.root)
+        return _dataset(value, self.root, here_only=self.here_only)
+
+    def questions(self, value: str | DatasetSpec) -> DatasetSpec:
+        """Return a dataset whose replies are scored."""
+        found = self.root.dataset(value) if isinstance(value, str) else value
+        if not found.format.has_golds:
+            raise UsageError(
+                f"dataset {found.name}: format {found.format.value} has no right answers, and replies cannot be "
+                "scored; name a dataset of questions"
+            )
+        return self.dataset(found)
+
+    def prompts(self, value: str | DatasetSpec) -> DatasetSpec:
+        """Return a dataset whose items are one user's turn each."""
+        found = self.root.dataset(value) if isinstance(value, str) else value
+        if found.format is DatasetFormat.CHATS:
+            raise UsageError(
+                f"dataset {found.name}: format chats has whole conversations, and prompts are asked for replies; "
+                "name a dataset of prompts"
+            )
+        return self.dataset(found)
 
     def trait(self, value: str | TraitSpec) -> TraitSpec:
         found = self.root.trait(value) if isinstance(value, str) else value
@@ -95,7 +132,7 @@ def _prompt_sweep(experiment: PromptSweepExperiment, find: _Finder) -> PromptSwe
             "defaults": named(experiment.defaults),
             "sweep": sweep,
             "trials": _each(named, experiment.trials),
-            "datasets": _each(find.dataset, experiment.datasets),
+            "datasets": _each(find.questions, experiment.datasets),
         }
     )
 
@@ -104,7 +141,7 @@ def _uncertainty_sweep(experiment: UncertaintyExperiment, find: _Finder) -> Unce
     most = experiment.items_per_dataset
 
     def capped(value: str | DatasetSpec) -> DatasetSpec:
-        found = find.dataset(value)
+        found = find.questions(value)
         return found if most is None else found.model_copy(update={"max_items": most})
 
     datasets = tuple(capped(value) for value in experiment.datasets)
@@ -120,7 +157,7 @@ def _uncertainty_sweep(experiment: UncertaintyExperiment, find: _Finder) -> Unce
             "entailment": experiment.entailment and find.text_model(experiment.entailment),
             "judge": experiment.judge and find.model(experiment.judge),
             "datasets": datasets,
-            "shots_from": {name: find.dataset(value) for name, value in experiment.shots_from.items()},
+            "shots_from": {name: find.questions(value) for name, value in experiment.shots_from.items()},
         }
     )
 
@@ -130,7 +167,7 @@ def _trait_capture(experiment: TraitCaptureExperiment, find: _Finder) -> TraitCa
         update={
             "models": tuple(find.model(value) for value in experiment.models),
             "traits": tuple(find.trait(value) for value in experiment.traits),
-            "datasets": tuple(find.dataset(value) for value in experiment.datasets),
+            "datasets": tuple(find.prompts(value) for value in experiment.datasets),
         }
     )
 
@@ -139,14 +176,18 @@ def _each(function: Callable[[B], C], values: tuple[B, ...] | None) -> tuple[C, 
     return None if values is None else tuple(function(value) for value in values)
 
 
-def _dataset(value: str | DatasetSpec, root: ConfigRoot) -> DatasetSpec:
+def _dataset(value: str | DatasetSpec, root: ConfigRoot, *, here_only: bool) -> DatasetSpec:
     spec = root.dataset(value) if isinstance(value, str) else value
     if spec.sha256 is not None or spec.is_switched_off:
         return spec  # read when its run began (its items are frozen there), or not wanted at all
+    if spec.path is None and here_only:
+        return spec
     if spec.path is None:
         return spec.model_copy(update={"sha256": rows_digest(spec)})
     if not spec.path.is_file():
         variable = re.search(r"\$\{?(\w+)", str(spec.path))
         hint = f"; set the environment variable {variable[1]}" if variable else ""
         raise UsageError(f"dataset {spec.name}: path: {spec.path}: no such file{hint}")
+    if here_only:
+        return spec
     return spec.model_copy(update={"path": spec.path.resolve(), "sha256": file_digest(spec.path)})

@@ -34,6 +34,11 @@ class Spec(BaseModel):
     )
 
 
+def off_is_a_word(value: object) -> object:
+    """Return what was meant by an unquoted ``off``, which YAML reads as false."""
+    return "off" if value is False else value
+
+
 def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return values of a list, or say that one stands twice."""
     if len(set(values)) < len(values):

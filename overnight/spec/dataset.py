@@ -24,6 +24,8 @@ class DatasetFormat(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
     PROMPTS = "prompts"  # text, a prompt a line; there is no right answer to them
+    TEXTS = "texts"  # paragraphs, or JSONL with a text a row; nothing is asked
+    CHATS = "chats"  # JSONL, a conversation a row; nothing is asked
 
     @property
     def item_type(self) -> ItemType:
@@ -38,18 +40,30 @@ class DatasetFormat(StrEnum):
     @property
     def has_golds(self) -> bool:
         """True where a reply can be right or wrong."""
-        return self is not DatasetFormat.PROMPTS
+        return self not in (DatasetFormat.PROMPTS, DatasetFormat.TEXTS, DatasetFormat.CHATS)
 
     @property
     def has_columns(self) -> bool:
         """True where the user says which column is which."""
-        return self in (DatasetFormat.CSV, DatasetFormat.JSONL)
+        return bool(self.columns)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Which of ``Columns`` it has."""
+        return _COLUMNS.get(self, frozenset())
 
 
 _RULES = {
     DatasetFormat.TRIVIAQA: AnswerRule.TRIVIAQA,
     DatasetFormat.TRIVIAQA_TSV: AnswerRule.TRIVIAQA,
     DatasetFormat.SVAMP: AnswerRule.NUMERIC,
+}
+_OF_QUESTIONS = frozenset({"id", "question", "answers", "context", "wrong_answers", "separator", "delimiter"})
+_COLUMNS = {
+    DatasetFormat.CSV: _OF_QUESTIONS,
+    DatasetFormat.JSONL: _OF_QUESTIONS,
+    DatasetFormat.TEXTS: frozenset({"id", "text"}),
+    DatasetFormat.CHATS: frozenset({"id", "messages"}),
 }
 
 
@@ -60,6 +74,8 @@ class Columns(Spec):
         default=None, description="null: the column `id` where there is one, else an id made of the question"
     )
     question: str = Field(default="question", description="the column of the questions")
+    text: str = Field(default="text", description="of format texts: the column of the texts")
+    messages: str = Field(default="messages", description="of format chats: the column of the conversations")
     answers: str = Field(default="answers", description="the column of the right answers")
     context: str | None = Field(
         default=None, description="null: the column `context` where the dataset is open"
@@ -90,7 +106,9 @@ class DatasetSpec(Spec):
     hub: HubSource | None = Field(
         default=None, description="hf:REPO[/CONFIG][:SPLIT][@REVISION]; this or `path`"
     )
-    columns: Columns | None = Field(default=None, description="for csv and jsonl; null: the default names")
+    columns: Columns | None = Field(
+        default=None, description="for csv, jsonl, texts and chats; null: the default names"
+    )
     rule: AnswerRule | None = Field(
         default=None,
         description="how replies are compared with the golds; null: as the format's official script",
@@ -136,8 +154,13 @@ class DatasetSpec(Spec):
             raise ValueError(f"dataset {self.name!r}: found {found} of path and hub, wanted one of them")
         if self.columns is not None and not self.format.has_columns:
             raise ValueError(
-                f"dataset {self.name!r}: columns belong to format csv or jsonl, this is {self.format.value}; "
-                "take them out, or set the format"
+                f"dataset {self.name!r}: columns belong to format csv, jsonl, texts or chats, this is "
+                f"{self.format.value}; take them out, or set the format"
+            )
+        if strange := self._columns_of_other_formats():
+            raise ValueError(
+                f"dataset {self.name!r}: columns: format {self.format.value} has no {strange[0]!r}; "
+                f"it has {', '.join(sorted(self.format.columns))}"
             )
         if self.hub is not None and self.format in _FILES_ONLY:
             raise ValueError(
@@ -145,6 +168,12 @@ class DatasetSpec(Spec):
                 "set format: jsonl with columns, or the format of the dataset"
             )
         return self
+
+    def _columns_of_other_formats(self) -> list[str]:
+        """Return the columns that somebody has named and that the format does not have."""
+        given, defaults = self.columns or Columns(), Columns()
+        named = (name for name in Columns.model_fields if getattr(given, name) != getattr(defaults, name))
+        return [name for name in named if name not in self.format.columns]
 
     @property
     def answer_rule(self) -> AnswerRule:

@@ -6,10 +6,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 
 from overnight.records import Condition
 from overnight.spec.audit import AuditSettings
-from overnight.spec.base import ClockTime, Name, Spec, no_repeats
+from overnight.spec.base import ClockTime, Name, Spec, no_repeats, off_is_a_word
 from overnight.spec.engine_ollama import OllamaSettings
 from overnight.spec.engine_openai import OpenAISettings
 from overnight.spec.engine_transformers import TransformersSettings
+from overnight.spec.lens_execution import LensExecution
 from overnight.spec.model import REQUESTS_AT_ONCE, EngineKind
 from overnight.spec.pricing import PricingSpec
 from overnight.spec.telemetry import TelemetrySettings
@@ -105,6 +106,12 @@ class Execution(Spec):
         lt=1,
         description="share of the free memory that stays free where a run begins; null: try, and estimate nothing",
     )
+    gpu_lease: Annotated[Literal["wait", "refuse", "off"], BeforeValidator(off_is_a_word)] = Field(
+        default="wait",
+        description="where another run of this machine holds a model on a GPU that this one is to use: wait for it; "
+        "refuse: the trials of the model fail at once; off: take no notice, and share the GPU. A run that holds its "
+        "models on the processor, or on a server elsewhere, takes no GPU",
+    )
     calculation_threads: PositiveInt | None = Field(
         default=None, description="of scores, statistics and reports; null: the physical cores there are"
     )
@@ -124,7 +131,12 @@ class Execution(Spec):
         default={},
         description="of these jobs, as the pool knows them: {num_gpus: 2, time: '08:00:00', partition: gpu}",
     )
+    num_processes: PositiveInt = Field(
+        default=1,
+        description="processes that share the vectors of a best-of-K trial, a GPU each where there are any",
+    )
     engine: EngineSettings = EngineSettings()
+    lens: LensExecution = LensExecution()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
     pricing: PricingSpec = PricingSpec()

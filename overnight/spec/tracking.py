@@ -4,17 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from overnight.spec.base import Spec
-
-
-def _off_is_a_word(value: object) -> object:
-    return "off" if value is False else value  # what YAML reads an unquoted off as
+from overnight.spec.base import Spec, off_is_a_word
 
 
 class TrackingSettings(Spec):
     """How trials are handed to Weights & Biases. A key is taken from the environment alone, never from here."""
 
-    wandb: Annotated[Literal["auto", "off", "offline", "online"], BeforeValidator(_off_is_a_word)] = Field(
+    wandb: Annotated[Literal["auto", "off", "offline", "online"], BeforeValidator(off_is_a_word)] = Field(
         default="auto",
         description="auto: where WANDB_API_KEY or WANDB_MODE is set and nothing is rehearsed; online without a key is "
         "offline: files that `wandb sync` sends later",

@@ -137,6 +137,7 @@ class DrawStore:
                 "rule": AnswerRule(row["rule"]),
                 "answers": tuple(row["answers"]),
                 "wrong_answers": tuple(row["wrong_answers"]),
+                "turns": tuple(map(tuple, row["turns"])),
             }
         )
 

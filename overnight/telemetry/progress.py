@@ -29,6 +29,7 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         self._trials: dict[str, TrialProgress] = {}
+        self._notice: str | None = None
         self._lock = threading.Lock()
 
     def start(self, slug: str, *, n_expected: int, n_done: int) -> None:
@@ -63,10 +64,22 @@ class ProgressBoard:
         with self._lock:
             return tuple(self._trials.values())
 
+    def say(self, notice: str | None) -> None:
+        """Put up what the run is waiting for; None takes it down."""
+        with self._lock:
+            self._notice = notice
+
+    @property
+    def notice(self) -> str | None:
+        """What the run is waiting for, if anything."""
+        with self._lock:
+            return self._notice
+
     def clear(self) -> None:
         """Forget everything: another run begins."""
         with self._lock:
             self._trials.clear()
+            self._notice = None
 
 
 BOARD = ProgressBoard()  # of this process

@@ -68,9 +68,9 @@ def test_resolving_fills_in_digests_and_is_done_once(project: Path) -> None:
             "datasets",
             "zzz",
             "facts",
-            "there are: cognitive_prompts, commitment_prompts, facts, nq_open, squad_v2, starter_closed, starter_open, "
-            "svamp, sycophancy_prompts, tier3_cognitive_prompts, tier3_uncertainty_prompts, triviaqa, truthfulqa, "
-            "uncertainty_prompts",
+            "there are: cognitive_prompts, commitment_prompts, facts, nq_open, squad_v2, starter_chats, "
+            "starter_closed, starter_open, starter_texts, starter_texts_fit, svamp, sycophancy_prompts, "
+            "tier3_cognitive_prompts, tier3_uncertainty_prompts, triviaqa, truthfulqa, uncertainty_prompts",
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from overnight.cli.display import _table, labels
+from overnight.cli.display import _screen, _table, labels
 from overnight.telemetry.progress import BOARD
 
 SLUGS = ["m-135m-q4-short_answer-tp1-tk50-mx48-48-4d8c2d79", "m-135m-q4-calibrated-tp1-tk50-mx48-48-26d8792d"]
@@ -29,3 +29,14 @@ def test_rates_can_be_read_in_eighty_columns() -> None:
     assert "items/min" in text
     assert "calibrated-tp1" in text
     assert "waiting" in text
+
+
+def test_what_a_run_waits_for_stands_below_its_trials() -> None:
+    BOARD.clear()
+    BOARD.say("waiting for GPU 0, held by run friday")
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(_screen(SLUGS))
+    BOARD.say(None)
+    console.print(_screen(SLUGS))
+    console.file.close()
+    assert console.export_text().count("waiting for GPU 0, held by run friday") == 1

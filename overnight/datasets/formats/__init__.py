@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from overnight.datasets.formats.chats import chat_row, read_chats
 from overnight.datasets.formats.items import read_items_file
 from overnight.datasets.formats.nq_open import nq_open_row, read_nq_open
 from overnight.datasets.formats.prompts import read_prompts
 from overnight.datasets.formats.squad import read_squad, squad_row
 from overnight.datasets.formats.svamp import read_svamp, svamp_row
 from overnight.datasets.formats.table import read_csv, read_jsonl, table_row
+from overnight.datasets.formats.texts import read_texts, text_row
 from overnight.datasets.formats.triviaqa import read_triviaqa, read_triviaqa_tsv, triviaqa_row
 from overnight.datasets.formats.truthfulqa import read_truthfulqa, truthfulqa_row
 from overnight.datasets.rows import Place, Row
@@ -40,4 +42,6 @@ READERS: Mapping[DatasetFormat, Reader] = {
     DatasetFormat.CSV: Reader(file=read_csv, is_published=False),
     DatasetFormat.JSONL: Reader(file=read_jsonl, hub_row=table_row, is_published=False),
     DatasetFormat.PROMPTS: Reader(file=read_prompts),
+    DatasetFormat.TEXTS: Reader(file=read_texts, hub_row=text_row, is_published=False),
+    DatasetFormat.CHATS: Reader(file=read_chats, hub_row=chat_row, is_published=False),
 }

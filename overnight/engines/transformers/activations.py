@@ -12,12 +12,13 @@ from overnight.activations.answer import ActivationAnswer, Failure, SequenceAnsw
 from overnight.activations.capturing import Captured, Capturer
 from overnight.activations.request import ActivationRequest, SequenceInput
 from overnight.activations.tokens import TokenSequence, written_pieces
+from overnight.engines.transformers.errands import run_errand
 from overnight.engines.transformers.loading import Loaded
 from overnight.engines.transformers.prompts import PromptRenderer
 from overnight.engines.transformers.scheduling import Scheduler
 from overnight.engines.transformers.serving import Caller, RefusedRequest
 from overnight.engines.transformers.sharing import MOST_TOKENS
-from overnight.errors import OutOfMemory, OvernightError, UsageError
+from overnight.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +68,11 @@ class Activations:
             raise RefusedRequest(400, "BadRequest", f"{type(error).__name__}: {error}") from None
         read = await asyncio.to_thread(lambda: [self._read(each) for each in request.sequences])
         sequences = [each.tokens for each in read if each.failure is None]
-        errand = self._scheduler.send(
-            lambda is_wanted: self._capturer.capture(request, sequences, self._budget(request), is_wanted)
+        captured: Captured = await run_errand(
+            self._scheduler,
+            lambda is_wanted: self._capturer.capture(request, sequences, self._budget(request), is_wanted),
+            caller,
         )
-        try:
-            captured: Captured = await caller.wait_for(asyncio.wrap_future(errand.result))
-        except OvernightError as error:
-            status = 400 if isinstance(error, UsageError) else 507 if isinstance(error, OutOfMemory) else 500
-            raise RefusedRequest(status, type(error).__name__, str(error)) from None
-        finally:
-            errand.is_wanted = False
         return ActivationAnswer(
             sequences=tuple(_answer(each, captured, request) for each in read),
             seconds=round(captured.seconds, 5),

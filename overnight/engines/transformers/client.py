@@ -1,9 +1,9 @@
 """Asking a transformers host: one request in, one completion out; the host makes batches of what waits."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from overnight.activations.answer import ActivationAnswer
 from overnight.activations.request import ActivationRequest
@@ -11,11 +11,15 @@ from overnight.engines.alternatives import read_steps
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.protocol import Completion, Step
 from overnight.errors import BadResponse, ContextOverflow, OutOfMemory, StoreError, UsageError
+from overnight.lens.request import ReconstructAnswer, ReconstructRequest, VerbaliseAnswer, VerbaliseRequest
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
 
 # The order in which the distribution is cut and scaled; nothing else touches it.
 SAMPLERS = ["top_k", "top_p", "temperature"]
+
+
+_Read = TypeVar("_Read")
 
 
 class TransformersEngine(LoopbackClient):
@@ -73,11 +77,37 @@ class TransformersEngine(LoopbackClient):
             StoreError: a file cannot be written.
             EngineError: see ``ask``.
         """
-        body = await self.post("/activations", request.to_json())
+        return await self._read("/activations", request.to_json(), ActivationAnswer.from_json)
+
+    async def verbalise(self, request: VerbaliseRequest) -> VerbaliseAnswer:
+        """Return texts of some vectors; all of them are one request, to be answered within the timeout.
+
+        Raises:
+            UsageError: the lens or the vectors are not of this model.
+            OutOfMemory: not even one text at a time fits.
+            EngineError: see ``ask``.
+        """
+        return await self._read("/verbalise", request.to_json(), VerbaliseAnswer.from_json)
+
+    async def reconstruct(self, request: ReconstructRequest) -> ReconstructAnswer:
+        """Return what it took to make vectors of some texts, which the host writes into the file that is asked for.
+
+        Raises:
+            UsageError: the lens or the tokens are not of this model.
+            StoreError: the file cannot be written.
+            OutOfMemory: not even one text at a time fits.
+            EngineError: see ``ask``.
+        """
+        return await self._read("/reconstruct", request.to_json(), ReconstructAnswer.from_json)
+
+    async def _read(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], _Read]) -> _Read:
+        answer = await self.post(path, body)
         try:
-            return ActivationAnswer.from_json(body)
+            return read(answer)
         except (KeyError, TypeError, ValueError) as error:
-            raise BadResponse(f"the transformers host answered without {error}: {str(body)[:200]}") from None
+            raise BadResponse(
+                f"the transformers host answered without {error}: {str(answer)[:200]}"
+            ) from None
 
     def raise_for(self, kind: str, message: str) -> None:
         """Raise what the host's names of errors mean."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from overnight.engines.transformers.alternatives import Ranked, likeliest
-from overnight.engines.transformers.keys_values import keep_rows
 from overnight.engines.transformers.prefilling import Forward, Prefiller
-from overnight.engines.transformers.sampling import Sampling, UniformStream, next_tokens
+from overnight.engines.transformers.sampling import Sampling, UniformStream
 from overnight.engines.transformers.stopping import Decode, find_stop
+from overnight.engines.transformers.writing import write_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,11 @@ class _Row:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     ranked: list[Ranked] = field(default_factory=list)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its tokens are drawn."""
+        return self.job.sampling
 
 
 class Decoder:
@@ -116,35 +122,21 @@ class Decoder:
             _Row(place, job, UniformStream(job.seed), n_cached)
             for place, (job, n_cached) in enumerate(zip(jobs, evaluated.cached_tokens, strict=True))
         ]
-        logits, cache = evaluated.logits, evaluated.cache
-        mask, positions = evaluated.mask, evaluated.positions
         prefilled = time.perf_counter()
-        while True:
-            tokens, logprobs = next_tokens(
-                logits, [row.job.sampling for row in rows], [row.stream for row in rows]
-            )
-            kept = []
-            for index, row in enumerate(rows):
-                row.ids.append(tokens[index])
-                row.logprobs.append(logprobs[index])
-                if row.job.alternatives:
-                    row.ranked.append(likeliest(logits[index], row.job.alternatives))
-                ending = self._ending(row)
-                if ending is not None:
-                    now = time.perf_counter()
-                    on_answer(row.place, _answer(row, *ending, prefilled - started, now - prefilled))
-                elif is_wanted(row.place):
-                    kept.append(index)
-            if not kept:
-                return
-            if len(kept) < len(rows):
-                keep_rows(cache, kept, self._device)
-                rows = [rows[index] for index in kept]
-                mask, positions = mask[kept], positions[kept]
-                tokens = [tokens[index] for index in kept]
-            positions = positions + 1
-            mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=-1)
-            logits = self._forward(torch.tensor(tokens, device=self._device)[:, None], mask, positions, cache)
+
+        def take(row: _Row, token: int, logprob: float, logits: Tensor) -> bool:
+            row.ids.append(token)
+            row.logprobs.append(logprob)
+            if row.job.alternatives:
+                row.ranked.append(likeliest(logits, row.job.alternatives))
+            ending = self._ending(row)
+            if ending is None:
+                return is_wanted(row.place)
+            now = time.perf_counter()
+            on_answer(row.place, _answer(row, *ending, prefilled - started, now - prefilled))
+            return False
+
+        write_rows(self._forward, evaluated, rows, take)
 
     def _ending(self, row: _Row) -> tuple[str, Literal["stop", "length"]] | None:
         """Return the text of an answer that has ended, and why it did."""

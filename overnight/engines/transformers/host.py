@@ -7,6 +7,8 @@ the settings as JSON; one line on standard output says that it serves; the end o
                     -> the answer
     POST /count     messages -> tokens of the prompt
     POST /activations   sequences, and what of them is wanted -> a file of each, and what became of it
+    POST /verbalise     vectors, and how often each is to be said in words -> the texts
+    POST /reconstruct   texts -> a file with a vector of each
     GET  /health    what is held, how, and what was computed
 """
 
@@ -15,11 +17,14 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overnight.engines.transformers.hosting import HEALTH, run_host
 from overnight.engines.transformers.serving import Caller, Handler, RefusedRequest
 from overnight.errors import BadResponse, OutOfMemory
+
+if TYPE_CHECKING:
+    from overnight.lens.protocol import Lens  # imports torch
 
 
 def main() -> None:
@@ -35,6 +40,7 @@ class HeldModel:
 
         from overnight.engines.transformers.activations import Activations  # noqa: PLC0415 - the same
         from overnight.engines.transformers.decoding import Decoder  # noqa: PLC0415
+        from overnight.engines.transformers.lenses import Lenses  # noqa: PLC0415
         from overnight.engines.transformers.loading import load  # noqa: PLC0415
         from overnight.engines.transformers.memory import (  # noqa: PLC0415
             batch_budget,
@@ -80,6 +86,12 @@ class HeldModel:
             share_prefixes=not settings["batch_invariant"],
             around_prefill=reading,
         )
+
+        def load_lens(folder: Path) -> "Lens":
+            from overnight.lens import loading  # noqa: PLC0415 - peft takes seconds, and few ask for a lens
+
+            return loading.load_lens(folder, loaded.model, tokenizer, loaded.device)
+
         budget = settings["batch_tokens"] or batch_budget(
             loaded.model.config, loaded.dtype, loaded.device, self._context_tokens
         )
@@ -87,6 +99,15 @@ class HeldModel:
         self.scheduler = Scheduler(decoder, loaded.device, budget, rows)
         self._activations = Activations(
             loaded, self._renderer, self.scheduler, self._context_tokens, decoder.forget, reading
+        )
+        self._lenses = Lenses(
+            loaded,
+            self._decode,
+            self.scheduler,
+            decoder.forget,
+            reading,
+            load_lens,
+            1 if settings["batch_invariant"] else None,
         )
 
     def start(self) -> None:
@@ -99,6 +120,8 @@ class HeldModel:
             "POST /complete": self.complete,
             "POST /count": self.count,
             "POST /activations": self._activations.answer,
+            "POST /verbalise": self._lenses.verbalise,
+            "POST /reconstruct": self._lenses.reconstruct,
             HEALTH: self.health,
         }
 

@@ -1,5 +1,6 @@
 """Keys and values: with room for the answers from the start, and those of a shared prefix kept for the next batch."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -125,6 +126,25 @@ def put_rows(cache: DynamicCache, rows: Tensor, part: DynamicCache, *, n_rows: i
         if not layer.is_initialized:
             layer.begin(n_rows, source.keys, n_tokens)
         layer.put(rows, source.keys, source.values)
+
+
+def repeated(cache: Any, rows: Sequence[int], room: int) -> Any:
+    """Return a cache of its own with rows of another one, each as often as it is named.
+
+    Args:
+        cache: stays as it is.
+        rows: of that cache, in their order.
+        room: tokens that each row may come to have.
+    """
+    if not shares_prefixes(cache):
+        copied = copy.deepcopy(cache)
+        copied.reorder_cache(torch.tensor(rows))
+        return copied
+    made = DynamicCache()
+    made.layers = [RoomyLayer(room) for _ in cache.layers]
+    for place, layer in enumerate(cache.layers):
+        made.update(layer.keys[list(rows)], layer.values[list(rows)], place)
+    return made
 
 
 def shares_prefixes(cache: DynamicCache) -> bool:

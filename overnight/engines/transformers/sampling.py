@@ -6,6 +6,7 @@ then the temperature. (transformers' own ``generate`` divides by the temperature
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +19,14 @@ class Sampling:
     temperature: float  # 0: the likeliest token
     top_p: float
     top_k: int  # 0: no limit
+
+
+class Uniforms(Protocol):
+    """Random numbers in [0, 1) of one row, one a token."""
+
+    def next(self) -> float:
+        """Return the next one."""
+        ...
 
 
 class UniformStream:
@@ -34,7 +43,7 @@ class UniformStream:
 def next_tokens(
     logits_BV: Tensor,  # noqa: N803 - the letters are its axes: rows, vocabulary
     samplings: Sequence[Sampling],
-    streams: Sequence[UniformStream],
+    streams: Sequence[Uniforms],
 ) -> tuple[list[int], list[float]]:
     """Return the next token of each row and its log-probability.
 

@@ -193,7 +193,10 @@ def test_a_passage_longer_than_the_csv_module_allows_reads(read: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"columns": {"question": "q"}}, "columns belong to format csv or jsonl, this is items"),
+        (
+            {"columns": {"question": "q"}},
+            "columns belong to format csv, jsonl, texts or chats, this is items",
+        ),
         (
             {"format": "csv", "columns": {"questoin": "q"}},
             "unknown key 'columns.questoin'; did you mean 'question'?",

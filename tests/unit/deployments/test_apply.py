@@ -19,7 +19,7 @@ SMALL = {
     "name": "small",
     "entrypoint": "flows.prompt_sweep.prompt_sweep",
     "description": "A small one.",
-    "parameters": {"sweep": "quickstart", "changes": {"experiment.limit_items": 6}},
+    "parameters": {"sweep": "quickstart", "run": {"experiments_dir": "runs"}},
     "tags": ["quick"],
     "work_pool": {"name": "local-gpu"},
     "schedules": [{"slug": "nightly", "cron": "0 22 * * *", "timezone": "Europe/Berlin"}],
@@ -32,7 +32,6 @@ class Server:
 
     def __init__(self) -> None:
         self.pools: dict[str, Any] = {}
-        self.limits: dict[str, Any] = {}
         self.flows: dict[UUID, str] = {}
         self.deployments: dict[str, Any] = {}
         self.n_writes = 0
@@ -53,17 +52,6 @@ class Server:
     def update_work_pool(self, name: str, pool: Any) -> None:
         self.n_writes += 1
         vars(self.pools[name]).update(pool.model_dump(mode="json", exclude_unset=True))
-
-    def read_global_concurrency_limit_by_name(self, name: str) -> Any:
-        return self._read(self.limits, name)
-
-    def create_global_concurrency_limit(self, limit: Any) -> None:
-        self.n_writes += 1
-        self.limits[limit.name] = SimpleNamespace(limit=limit.limit)
-
-    def update_global_concurrency_limit(self, name: str, limit: Any) -> None:
-        self.n_writes += 1
-        self.limits[name].limit = limit.limit
 
     def read_deployment_by_name(self, name: str) -> Any:
         return self._read(self.deployments, name)
@@ -107,7 +95,6 @@ def test_the_first_time_everything_is_made_and_the_second_time_nothing(tmp_path:
     server = Server()
     assert [(c.name, c.did) for c in put(declared(tmp_path), server)] == [
         ("local-gpu", "created"),
-        ("gpu-0", "created"),
         ("prompt-sweep/small", "created"),
     ]
     n_writes = server.n_writes
@@ -147,18 +134,16 @@ def test_a_schedule_that_was_turned_on_stays_on(tmp_path: Path) -> None:
     assert [each.active for each in server.deployments["prompt-sweep/small"].schedules] == [True]
 
 
-def test_pools_and_limits_are_brought_back_to_what_the_files_say(tmp_path: Path) -> None:
+def test_a_pool_is_brought_back_to_what_the_files_say(tmp_path: Path) -> None:
     server = Server()
     put(declared(tmp_path), server)
     server.pools["local-gpu"].concurrency_limit = None
-    server.limits["gpu-0"].limit = 5
-    pool, limit, _ = put(declared(tmp_path), server)
+    pool, _ = put(declared(tmp_path), server)
     assert (pool.did, pool.keys, server.pools["local-gpu"].concurrency_limit) == (
         "updated",
         ("concurrency_limit",),
         1,
     )
-    assert (limit.did, server.limits["gpu-0"].limit) == ("updated", 1)
 
 
 def test_a_pool_of_another_type_is_not_taken_for_ours(tmp_path: Path) -> None:

@@ -23,6 +23,12 @@ GOOD = {
 }
 
 
+def at_night(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a schedule with changes of its own: nobody adds any to these."""
+    said = {"slug": "n", "cron": "0 1 * * *", "timezone": "Etc/UTC", "parameters": {"changes": changes}}
+    return {"schedules": [said]}
+
+
 def declared(tmp_path: Path, **changes: Any) -> Declared:
     path = tmp_path / "prefect.yaml"
     path.write_text(yaml.safe_dump({"deployments": [GOOD | changes]}))
@@ -91,8 +97,21 @@ def test_the_pool_has_every_setting_of_a_process_worker_and_no_other(shipped: De
         ({"parameters": {"sweep": "quickstrat"}}, "no quickstrat.yaml; did you mean 'quickstart'?"),
         ({"parameters": {"sweep": "traits-quickstart"}}, "found a trait-capture, wanted a prompt-sweep"),
         (
-            {"parameters": {"sweep": "quickstart", "changes": {"execution.dedline": "07:00"}}},
+            {"parameters": {"sweep": "quickstart", "changes": {"execution.deadline": "07:00"}}},
+            "parameters: found changes, which those of a run would replace and not add to; write the keys into",
+        ),
+        (
+            at_night({"execution.dedline": "07:00"}),
             "unknown key 'execution.dedline'; did you mean 'deadline'?",
+        ),
+        (
+            at_night({"experiment.sweep.models": ["smollm2-135"]}),
+            "no smollm2-135.yaml; did you mean 'smollm2-135m",
+        ),
+        (at_night({"experiment.sweep.prompt_sets": ["terse"]}), "no terse.yaml"),
+        (
+            at_night({"experiment.datasets": ["starter_opne"]}),
+            "no starter_opne.yaml; did you mean 'starter_open'?",
         ),
         (
             {"parameters": {"sweep": "quickstart", "run": {"resume": "perhaps"}}},

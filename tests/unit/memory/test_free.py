@@ -166,7 +166,7 @@ def test_a_divided_gpu_is_its_instances(monkeypatch: pytest.MonkeyPatch) -> None
     assert [one.free_bytes for one in free_devices(lambda: FakeNvml(mig=True))] == [70, 9, 9]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-y")
     (found,) = free_devices(lambda: FakeNvml(mig=True))
-    assert found.source == "NVML, of the MIG instance"
+    assert (found.source, found.uuid) == ("NVML, of the MIG instance", "MIG-y")
 
 
 @pytest.mark.parametrize(
