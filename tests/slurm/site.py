@@ -60,7 +60,7 @@ class Site:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=2 * PATIENCE_S,
+            timeout=4 * PATIENCE_S,
             check=False,
         )
         assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
