@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.waves import trials_of_block
-from overnight.errors import UsageError
+from overnight.errors import StopRequested, UsageError
 from overnight.runs.opening import load_plan, load_spec
 from overnight.spec.run_options import RunOptions
 from overnight.spec.steps import StepRange
@@ -33,8 +33,13 @@ def block(run_dir: Path, model: str, steps: StepRange, *, skip_build: bool = Fal
     planned = next((each for each in plan.blocks if each.model.name == model), None)
     if planned is None:
         raise UsageError(f"run {folder.run_id} has no model {model}; was it changed since the run began?")
-    with block_lock(folder, model):
-        states = trials_of_block(folder, spec, plan, planned, RunOptions(steps=steps, skip_build=skip_build))
+    try:
+        with block_lock(folder, model):
+            states = trials_of_block(
+                folder, spec, plan, planned, RunOptions(steps=steps, skip_build=skip_build)
+            )
+    except StopRequested as stop:  # while it waited for a GPU
+        return Cancelled(message=str(stop))
     if any(state.is_cancelled() for state in states.values()):
         return Cancelled(message=f"{folder.run_id} was asked to stop")
     if failed := [slug for slug, state in states.items() if not state.is_completed()]:

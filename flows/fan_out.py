@@ -30,6 +30,7 @@ from overnight.store.run_folder import RunFolder
 _POLL_S = 3.0
 # A job that SLURM takes away and puts back may be taken for crashed until its worker looks.
 _MAY_COME_BACK_S = 45.0
+_REFUSED = (409, 422)
 _DONE = (TrialState.DONE, TrialState.PARTIAL)
 
 
@@ -75,11 +76,13 @@ def trials_on_pool(
     if not waiting:
         return states
     with get_client(sync_client=True) as client:
-        _require(client, pool, spec.execution.job_variables)
+        # A process a GPU: who asks for several of the one means as many of the other.
+        gpus = {"num_gpus": spec.execution.num_processes} if spec.execution.num_processes > 1 else {}
+        job_variables = _understood(client, pool, gpus | spec.execution.job_variables)
         jobs: list[_Job] = []
         try:
             for block in waiting:
-                jobs.append(_begun(client, pool, folder, spec, block, run))  # noqa: PERF401 - what was begun is ended
+                jobs.append(_begun(client, pool, folder, block, run, job_variables))  # noqa: PERF401 - what was begun is ended
             _wait(client, folder, jobs)
         except BaseException:
             _cancel(client, jobs)
@@ -91,7 +94,8 @@ def trials_on_pool(
     return states
 
 
-def _require(client: SyncPrefectClient, pool: str, job_variables: dict[str, Any]) -> None:
+def _understood(client: SyncPrefectClient, pool: str, job_variables: dict[str, Any]) -> dict[str, Any]:
+    """Return job variables that a pool has, and say where nobody works for it."""
     url = get_current_settings().api.url
     try:
         found = client.read_work_pool(pool)
@@ -110,15 +114,16 @@ def _require(client: SyncPrefectClient, pool: str, job_variables: dict[str, Any]
     workers = client.read_workers_for_work_pool(pool)
     if not any(worker.status is WorkerStatus.ONLINE for worker in workers):
         get_run_logger().warning("jobs wait for a worker: prefect worker start --pool %s", pool)
+    return job_variables
 
 
 def _begun(
     client: SyncPrefectClient,
     pool: str,
     folder: RunFolder,
-    spec: SweepSpec,
     block: ModelBlock,
     run: RunOptions,
+    job_variables: dict[str, Any],
 ) -> _Job:
     """Start the job of a block, or take the one that an earlier attempt of this run has started."""
     name = block.model.name
@@ -136,7 +141,7 @@ def _begun(
                 "steps": run.steps.model_dump(mode="json"),
                 "skip_build": run.skip_build,
             },
-            job_variables=spec.execution.job_variables,
+            job_variables=job_variables,
             flow_run_name=name,
             timeout=0,
         )

@@ -36,7 +36,12 @@ _SWEEP = {
         "sweep": {"models": ["slow"], "prompt_sets": ["short_answer", "evidence_first"], "temps": [0.0]},
         "statistics": {"analyses": []},
     },
-    "execution": {"max_concurrent_requests": 1, "request_cache": False, "audit": {"share": 0}},
+    "execution": {
+        "max_concurrent_requests": 1,
+        "attempts_per_item": 1,
+        "request_cache": False,
+        "audit": {"share": 0},
+    },
 }
 
 

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import psutil
 from tests.slurm.cluster import SlurmCluster
 
 _FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+_BUSY = 503
 PATIENCE_S = 300.0
 
 
@@ -58,15 +60,29 @@ class Site:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=2 * PATIENCE_S,
+            timeout=4 * PATIENCE_S,
             check=False,
         )
         assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
+    @contextlib.contextmanager
+    def overnight_beside(self, *arguments: str, expect: int = 0) -> Iterator[None]:
+        """Run a command while the block runs, and wait for its end."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            done = pool.submit(self.overnight, *arguments, expect=expect)
+            yield
+            done.result()
+
     def ask(self, method: str, path: str, **body: Any) -> Any:
         """Ask Prefect's API."""
-        answer = httpx.request(method, f"{self.api}{path}", json=body or None, timeout=60, trust_env=False)
+        while True:
+            answer = httpx.request(
+                method, f"{self.api}{path}", json=body or None, timeout=60, trust_env=False
+            )
+            if answer.status_code != _BUSY:  # SQLite, where others write: Prefect's client asks again as well
+                break
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -1,13 +1,13 @@
 """Trials as jobs, and runs that go on after they were taken away: on a real SLURM, with answers that take a while."""
 
 import json
-import threading
 from collections import Counter
 
 import pytest
 
 pytestmark = pytest.mark.slurm
 
+SWEEP = "config/sweeps/night.yaml"
 JOBS = json.dumps({"num_cpus": 1, "num_gpus": 0})
 ON_CLUSTER = ("--set", "execution.pool=cluster", "--set", f"execution.job_variables={JOBS}")
 N_ROWS = 80  # two trials, 20 items, two arms
@@ -18,13 +18,17 @@ def once_each(rows) -> bool:
     return set(Counter((row["trial"], row["custom_id"]) for row in rows).values()) == {1}
 
 
+def has_begun(site, run_id) -> bool:
+    return site.run_folder(run_id).is_dir() and len(site.rows(run_id)) > 5
+
+
 def states(manifest, model) -> set[str]:
     return {trial["state"] for slug, trial in manifest["trials"].items() if slug.startswith(model)}
 
 
 def test_trials_are_jobs_a_model_each_and_one_that_fails_fails_alone(site) -> None:
     both = ("--set", "experiment.sweep.models=[slow, broken]")
-    said = site.overnight("run", "night", "--run-id", "fanned", *both, *ON_CLUSTER, expect=1)
+    said = site.overnight("run", SWEEP, "--run-id", "fanned", *both, *ON_CLUSTER, expect=1)
     assert "2 of 4 trials failed" in said
     manifest = site.manifest("fanned")
     assert (states(manifest, "slow"), states(manifest, "broken")) == ({"done"}, {"failed"})
@@ -41,18 +45,10 @@ def test_trials_are_jobs_a_model_each_and_one_that_fails_fails_alone(site) -> No
 
 
 def test_a_job_that_dies_takes_its_trials_with_it_and_resume_finishes_them(site) -> None:
-    said: list[str] = []
-    thread = threading.Thread(
-        target=lambda: said.append(
-            site.overnight("run", "night", "--run-id", "bereft", *ON_CLUSTER, expect=1)
-        )
-    )
-    thread.start()
-    site.until(lambda: site.run_folder("bereft").is_dir() and len(site.rows("bereft")) > 5, lambda: "no rows")
-    job = site.runs_named("slow")["slow"]
-    site.cluster.call("scancel", "--full", "--signal=KILL", job["infrastructure_pid"])
-    thread.join()
-    assert said
+    with site.overnight_beside("run", SWEEP, "--run-id", "bereft", *ON_CLUSTER, expect=1):
+        site.until(lambda: has_begun(site, "bereft"), lambda: "no rows")
+        job = site.runs_named("slow")["slow"]
+        site.cluster.call("scancel", "--full", "--signal=KILL", job["infrastructure_pid"])
     manifest = site.manifest("bereft")
     assert states(manifest, "slow") == {"failed"}
     reasons = {trial["error"] for trial in manifest["trials"].values()}
@@ -65,19 +61,9 @@ def test_a_job_that_dies_takes_its_trials_with_it_and_resume_finishes_them(site)
 
 
 def test_stopping_a_run_ends_its_jobs(site) -> None:
-    said: list[str] = []
-    thread = threading.Thread(
-        target=lambda: said.append(
-            site.overnight("run", "night", "--run-id", "stopped", *ON_CLUSTER, expect=130)
-        )
-    )
-    thread.start()
-    site.until(
-        lambda: site.run_folder("stopped").is_dir() and len(site.rows("stopped")) > 5, lambda: "no rows"
-    )
-    site.overnight("stop", "stopped")
-    thread.join()
-    assert said
+    with site.overnight_beside("run", SWEEP, "--run-id", "stopped", *ON_CLUSTER, expect=130):
+        site.until(lambda: has_begun(site, "stopped"), lambda: "no rows")
+        site.overnight("stop", "stopped")
     job = site.wait(site.runs_named("slow")["slow"]["id"])
     assert job["state_name"] == "Cancelled"
     assert "stopped" in states(site.manifest("stopped"), "slow")
@@ -92,9 +78,7 @@ def test_a_sweep_that_is_put_back_into_the_queue_goes_on_with_its_own_run(site) 
     note = folder / ".flow_runs" / flow_run
     site.until(note.is_file, lambda: site.logs(flow_run))
     run_id = note.read_text().strip()
-    site.until(
-        lambda: site.run_folder(run_id).is_dir() and len(site.rows(run_id)) > 5, lambda: site.logs(flow_run)
-    )
+    site.until(lambda: has_begun(site, run_id), lambda: site.logs(flow_run))
     site.cluster.call("scontrol", "requeue", site.run(flow_run)["infrastructure_pid"])
     n_before = len(list(folder.glob("run_*")))
     site.wait(flow_run, "Requeued")
@@ -115,8 +99,8 @@ def test_a_folder_that_is_not_shared_is_named_and_so_is_the_node(site) -> None:
 
 
 def test_a_pool_or_a_variable_that_is_not_there_ends_the_run_before_any_job(site) -> None:
-    said = site.overnight("run", "night", "--run-id", "a", "--set", "execution.pool=clutser", expect=2)
+    said = site.overnight("run", SWEEP, "--run-id", "a", "--set", "execution.pool=clutser", expect=2)
     assert "found no work pool clutser" in said
     wrong = ("--set", "execution.job_variables={gpus: 2}")
-    said = site.overnight("run", "night", "--run-id", "b", *ON_CLUSTER[:2], *wrong, expect=2)
+    said = site.overnight("run", SWEEP, "--run-id", "b", *ON_CLUSTER[:2], *wrong, expect=2)
     assert "execution.job_variables: found gpus, wanted one of account" in said
