@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from overnight.best_of_k.baselines import Baseline
 from overnight.best_of_k.definitions import Measure
+from overnight.best_of_k.record import Estimate
 from overnight.best_of_k.words import BASELINE_NAMES, SELECTOR_NAMES
-from overnight.report.best_of_k.naming import lead, share, takes
+from overnight.report.best_of_k.naming import gained_share, lead, share, takes
 from overnight.report.best_of_k.results import HEADLINE, BestOfKReport, SweepTrial, gap_of
 from overnight.report.wording import counted, percent, points
 
@@ -19,9 +20,9 @@ def verdict(report: BestOfKReport) -> str:
         return "Nothing is measured: no trial has draws enough."
     counts = one.measured.vectors
     sentences = [
-        f"The best of {one.largest_k} texts recovers {_share_in_words(one)} of the variance of "
-        f"{counted(counts.n_measured, 'vector')} from {counted(counts.n_sources, 'text')} (bias-aware FVE, oracle: an "
-        f"upper bound){_of_several(report, one)}.",
+        f"The best of {one.largest_k} texts recovers {_recovered(one)} of the variance of "
+        f"{counted(counts.n_measured, 'vector')} from {counted(counts.n_sources, 'text')} ({_bias_aware(one)}oracle: "
+        f"an upper bound){_of_several(report, one)}.",
         *_baseline(one),
         *_blind(one),
         *_cost(one),
@@ -35,12 +36,25 @@ def findings(report: BestOfKReport) -> list[str]:
     return [*found, *_differences(report), *_not_measured(report)]
 
 
-def _share_in_words(one: SweepTrial) -> str:
-    headline = one.headline
-    if headline is None or headline.value is None:
+def _recovered(one: SweepTrial) -> str:
+    value = one.headline.value if one.headline else None
+    return _share_in_words(one.headline) if value is not None and value > 0 else "nothing"
+
+
+def _bias_aware(one: SweepTrial) -> str:
+    value = one.headline.value if one.headline else None
+    return (
+        "bias-aware FVE, "
+        if value is not None and value > 0
+        else f"bias-aware FVE {_share_in_words(one.headline)}, "
+    )
+
+
+def _share_in_words(found: Estimate | None) -> str:
+    if found is None or found.value is None:
         return "n/a"
-    low, high = percent(headline.ci_lower), percent(headline.ci_upper)
-    return f"{percent(headline.value)} %" + (f" ({low} to {high})" if low and high else "")
+    low, high = percent(found.ci_lower), percent(found.ci_upper)
+    return f"{percent(found.value)} %" + (f" ({low} to {high})" if low and high else "")
 
 
 def _of_several(report: BestOfKReport, one: SweepTrial) -> str:
@@ -75,7 +89,7 @@ def _blind(one: SweepTrial) -> Iterator[str]:
         return
     value = best.value(one.largest_k or 0, HEADLINE)
     gained = (
-        f", {percent(gap.share_of_gain, 0)} % of what the oracle gains over one text"
+        f", {gained_share(gap.share_of_gain)} % of what the oracle gains over one text"
         if gap.share_of_gain is not None
         else ""
     )
@@ -108,10 +122,10 @@ def _of_trial(report: BestOfKReport, one: SweepTrial) -> Iterator[str]:
     worse = [
         SELECTOR_NAMES[curve.name]
         for curve in results.selectors
-        if (gap := gap_of(curve.at(last.k))) and gap.share_of_gain is not None and gap.share_of_gain < 0
+        if (gap := gap_of(curve.at(last.k))) and gap.share_of_gain is not None and gap.share_of_gain <= 0
     ]
     if worse:
-        yield f"{of}worse than taking one text blindly at K = {last.k}: {', '.join(worse)}."
+        yield f"{of}no better than one text taken blindly at K = {last.k}: {', '.join(worse)}."
     yield from (f"{of}{note}" for note in results.notes)
 
 

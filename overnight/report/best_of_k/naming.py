@@ -4,7 +4,15 @@ from typing import Final
 
 from overnight.best_of_k.definitions import Measure
 from overnight.best_of_k.record import Costs, Estimate, KSweepResults
-from overnight.report.wording import NOT_AVAILABLE, decimal, not_available, percent, points, significant
+from overnight.report.wording import (
+    MINUS,
+    NOT_AVAILABLE,
+    decimal,
+    not_available,
+    percent,
+    points,
+    significant,
+)
 
 SHARES: Final = (Measure.FVE, Measure.BIAS_AWARE_FVE, Measure.R_SQUARED_GRAND)
 HOW_TO_READ: Final = (
@@ -60,6 +68,12 @@ def number(found: Estimate | None, measure: Measure) -> str:
     if measure in (Measure.COSINE, Measure.NORMALISED_MSE):
         return decimal(found.value, 3)
     return significant(found.value, 4) or NOT_AVAILABLE
+
+
+def gained_share(value: float) -> str:
+    """Return a share of the oracle's gain in whole percent; what rounds to nothing has no sign."""
+    text = percent(value, 0)
+    return "0" if text == f"{MINUS}0" else text
 
 
 def takes(costs: Costs, k: int) -> str:

@@ -8,7 +8,7 @@ from overnight.best_of_k.words import BASELINE_NAMES, MEASURE_NAMES, SELECTOR_NA
 from overnight.report import wording as w
 from overnight.report.best_of_k.figures import points_of
 from overnight.report.best_of_k.findings import findings
-from overnight.report.best_of_k.naming import ahead, level, number, share, takes
+from overnight.report.best_of_k.naming import ahead, gained_share, level, number, share, takes
 from overnight.report.best_of_k.results import HEADLINE, BestOfKReport, SweepTrial, gap_of
 from overnight.report.sheets.sheet import Row, Sheet, yes_no
 from overnight.report.uncertainty.results import Section
@@ -169,7 +169,7 @@ def _selectors(results: KSweepResults, title: str) -> Sheet:
             if sees
             else w.not_available(gap.undefined_because if gap else None)
             if gap is None or gap.share_of_gain is None
-            else w.percent(gap.share_of_gain, 0),
+            else gained_share(gap.share_of_gain),
         )
 
     return Sheet(

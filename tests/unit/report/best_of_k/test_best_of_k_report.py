@@ -63,8 +63,16 @@ def test_a_lens_that_says_nothing_is_said_to_say_nothing(tmp_path: Path) -> None
         gap["gap"].update(value=-0.01, ci_lower=-0.03, ci_upper=0.01)
     path.write_text(json.dumps(text))
     assert "the lens says nothing of these vectors" in verdict(read_best_of_k(folder))
+    for at in text["oracle"]["by_k"]:
+        at["measures"]["bias_aware_fve"].update(value=-1.5, ci_lower=-2.0, ci_upper=-1.0)
+    path.write_text(json.dumps(text))
+    assert "recovers nothing of the variance" in verdict(read_best_of_k(folder))
+    assert "(bias-aware FVE \u2212150.0 % (\u2212200.0 to \u2212100.0), oracle" in verdict(
+        read_best_of_k(folder)
+    )
 
 
+@pytest.mark.slow
 def test_every_report_and_figure_is_there_and_comes_out_the_same_again(folder: RunFolder) -> None:
     slugs = list(read_manifest(folder).trials)
     figures = {path.name for path in folder.figures.iterdir()}
