@@ -36,7 +36,7 @@ def _check_vectors(run: Path, path: Path, check: Check) -> None:
     name = path.relative_to(run).as_posix()
     check.files.add(name)
     try:
-        VectorSet.read(path)
+        VectorSet.read(path).require_whole()
     except StoreError as error:
         check.findings.append(
             finding_of(run, error, file=name, wanted="the vectors of a layer", remedy=_VECTORS_AGAIN)
