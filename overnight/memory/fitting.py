@@ -59,7 +59,7 @@ def model_fit(
         free: what is free; None to look it up.
         margin: share of it that is left free.
     """
-    there = _within_limit(free_memory() if free is None else free, execution)
+    there = _of_each_process(free_memory() if free is None else free, execution)
     estimate, why = estimate_model(model, slots, context_tokens, execution, there)
     if estimate is None:
         verdict = Fit(needed=None, free=None, fits=None, why=str(why))
@@ -182,6 +182,24 @@ def estimate_model(
         return estimate, None
     peaks = read_peaks(model.sha256, model.engine.value, machine_identity())
     return corrected(estimate, peaks), None
+
+
+def _of_each_process(free: Sequence[FreeMemory], execution: Execution) -> list[FreeMemory]:
+    """Return what is free for each process that holds the model: they share the host, and have a GPU each."""
+    n_processes = execution.num_processes
+    if n_processes == 1:
+        return _within_limit(free, execution)
+    shared = [
+        replace(
+            memory,
+            free_bytes=memory.free_bytes // n_processes,
+            source=f"{memory.source}, for each of {n_processes} processes",
+        )
+        if memory.place is Place.HOST and memory.free_bytes is not None
+        else memory
+        for memory in free
+    ]
+    return _within_limit(shared, execution)
 
 
 def _within_limit(free: Sequence[FreeMemory], execution: Execution) -> list[FreeMemory]:

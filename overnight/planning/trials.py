@@ -22,8 +22,14 @@ def expand_trials(spec: SweepSpec) -> tuple[Trial, ...]:
     """Return the trials of a resolved sweep, model by model, in the order of the config.
 
     Raises:
-        UsageError: an axis has no value, two trials are the same, or two models have one name.
+        UsageError: an axis has no value, two trials are the same, two models have one name, or several processes are
+            to do what one of them does.
     """
+    if spec.execution.num_processes > 1 and not isinstance(spec, BestOfKSpec):
+        raise UsageError(
+            f"execution.num_processes: found {spec.execution.num_processes}, wanted 1: several share the vectors of a "
+            f"best-of-K trial, and this is a {spec.kind}; take it out"
+        )
     trials: dict[str, Trial] = {}
     for trial in _trials(spec):
         if trial.slug in trials:

@@ -160,6 +160,14 @@ def test_trials_of_one_model_come_together_so_that_it_is_loaded_once(
     assert plan_record(make_plan(spec, items))["n_loads"] == 2
 
 
+def test_several_processes_are_refused_where_one_does_it_all(make_spec: Maker) -> None:
+    # The others would each load the model, and wait.
+    spec = make_spec()
+    spec = spec.model_copy(update={"execution": spec.execution.model_copy(update={"num_processes": 2})})
+    with pytest.raises(UsageError, match=r"num_processes: found 2, wanted 1: .* this is a prompt-sweep"):
+        expand_trials(spec)
+
+
 def test_the_same_trial_twice_is_refused(make_spec: Maker) -> None:
     with pytest.raises(UsageError, match="stands twice; take one out"):
         expand_trials(make_spec(trials=[{"top_k": 50}, {}]))

@@ -59,6 +59,16 @@ def test_the_first_rung_that_fits_is_chosen(small: ModelSpec) -> None:
     assert first_that_fits(fit_rungs(rungs, execution, [host(1)])) is None
 
 
+def test_processes_that_hold_a_model_each_share_the_memory_of_the_host(small: ModelSpec) -> None:
+    # Three copies of the weights: each has a third of what one would have.
+    alone = model_fit(small, 1, 2048, Execution(), [host(1 << 50)])
+    assert alone.estimate is not None
+    enough_for_two = [host(2 * round((alone.estimate.total or 0) / 0.92) + 2)]
+    said = {n: model_fit(small, 1, 2048, Execution(num_processes=n), enough_for_two).fit for n in (1, 2, 3)}
+    assert {n: fit.fits for n, fit in said.items()} == {1: True, 2: True, 3: False}
+    assert "for each of 3 processes" in said[3].why
+
+
 def test_fewer_requests_at_once_come_before_a_shorter_context(small: ModelSpec) -> None:
     # The order of the ladder: neither changes an answer, and fewer at once never cuts a prompt.
     tried = [(slots, context) for _, slots, context in settings_to_try(small, None, None)]
