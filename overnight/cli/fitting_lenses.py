@@ -69,14 +69,17 @@ def result_in_words(found: LensFitted) -> str:
     said = [f"lens {found.described.lens.name} {'found' if found.was_cached else 'fitted'}: {found.folder}"]
     if facts.get("held_out_loss") is not None:
         said.append(f"held-out loss {facts['held_out_loss']:.4f} nats a token")
-    recovered = facts.get("held_out_fve") or {}
-    shares = [
-        f"{share:.3f} by {'one text' if k == '1' else f'the best of {k}'}"
-        for k, share in recovered.items()
-        if share is not None
-    ]
-    if shares:
-        said.append(f"share of held-out variance {', '.join(shares)}")
+    for key, what in (
+        ("held_out_fve", "share of held-out variance"),
+        ("held_out_fve_of_other_vectors_texts", "by texts of other vectors"),
+    ):
+        shares = [
+            f"{share:.3f} by {'one text' if k == '1' else f'the best of {k}'}"
+            for k, share in (facts.get(key) or {}).items()
+            if share is not None
+        ]
+        if shares:
+            said.append(f"{what} {', '.join(shares)}")
     return "; ".join(said)
 
 

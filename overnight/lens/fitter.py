@@ -333,21 +333,12 @@ class Fitter:
         states = [tokens[first : first + _ROWS] for first in range(0, len(tokens), _ROWS)]
         found = torch.cat([lens.encode(batch).cpu() for batch in states])
         draws = found.reshape(len(chosen.vectors), _JUDGED_DRAWS, -1)
-        best = (draws - chosen.vectors[:, None]).square().sum(dim=-1).argmin(dim=1)
-        by_k = {
-            1: np.concatenate([draws[:, n].numpy() for n in range(_JUDGED_DRAWS)]),
-            _JUDGED_DRAWS: draws[torch.arange(len(best)), best].numpy(),
-        }
-        vectors = chosen.vectors.numpy()
+        # Half of them further on is another text, but where there is only one.
+        of_others = draws.roll(max(1, len(draws) // 2), dims=0)
         return {
-            "n_judged_vectors": len(vectors),
-            "held_out_fve": {
-                str(k): explained(np.tile(vectors, (len(rows) // len(vectors), 1)), rows)
-                for k, rows in by_k.items()
-            },
-            "held_out_fve_of_other_vectors_texts": explained(
-                vectors, np.roll(draws[:, 0].numpy(), 1, axis=0)
-            ),
+            "n_judged_vectors": len(draws),
+            "held_out_fve": _recovered(chosen.vectors, draws),
+            "held_out_fve_of_other_vectors_texts": _recovered(chosen.vectors, of_others),
         }
 
     def _kept(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -361,6 +352,17 @@ class Fitter:
     def _decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
+
+
+def _recovered(vectors_ND: Tensor, draws_NKD: Tensor) -> dict[str, float | None]:  # noqa: N803 - axes
+    """Return the share of the variance that one draw recovers, all of them averaged, and the best of all, by K."""
+    n_draws = draws_NKD.shape[1]
+    best = (draws_NKD - vectors_ND[:, None]).square().sum(dim=-1).argmin(dim=1)
+    each = draws_NKD.transpose(0, 1).flatten(0, 1).numpy()
+    return {
+        "1": explained(np.tile(vectors_ND.numpy(), (n_draws, 1)), each),
+        str(n_draws): explained(vectors_ND.numpy(), draws_NKD[torch.arange(len(best)), best].numpy()),
+    }
 
 
 def _mapped(found: Affine, states: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -53,12 +53,17 @@ class Patched:
     def prefill(self, vectors_BD: Tensor) -> Prefilled:  # noqa: N803 - the letters are its axes
         """Return the state of the decoder that has read each vector in its prompt."""
         cache = DynamicCache(config=self._model.config)
-        ids = torch.tensor(self._ids, device=self._model.device).expand(len(vectors_BD), -1)
+        device = self._model.device
+        if self._place:  # what stands before the placeholder is the same for all: it is read once
+            before = torch.tensor([self._ids[: self._place]], device=device)
+            self._model(input_ids=before, past_key_values=cache, use_cache=True)
+            cache.batch_repeat_interleave(len(vectors_BD))
+        ids = torch.tensor(self._ids[self._place :], device=device).expand(len(vectors_BD), -1)
 
         def put(_: nn.Module, __: Any, output: Any) -> Any:
             states = output[0] if isinstance(output, tuple) else output
             states = states.clone()
-            states[:, self._place] = vectors_BD.to(states.dtype)
+            states[:, 0] = vectors_BD.to(states.dtype)
             return (states, *output[1:]) if isinstance(output, tuple) else states
 
         hook = self._block.register_forward_hook(put)

@@ -6,6 +6,7 @@ first steps and then falls as half a cosine.
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -195,11 +196,11 @@ class Training:
             soft = self.decoder.soft_tokens(taught.vectors[list(places)].to(device))
             said = self.model.get_input_embeddings()(ids[:, :-1])
             # Padding is behind what it belongs to, so that nothing that counts attends to it.
-            output = self.model(
-                inputs_embeds=torch.cat([soft, said], dim=1), use_cache=False, logits_to_keep=longest
-            )
+            takes = inspect.signature(self.model.forward).parameters
+            last_only = {"logits_to_keep": longest} if "logits_to_keep" in takes else {}
+            output = self.model(inputs_embeds=torch.cat([soft, said], dim=1), use_cache=False, **last_only)
             return nn.functional.cross_entropy(
-                output.logits.float().flatten(0, 1),
+                output.logits[:, -longest:].float().flatten(0, 1),
                 ids.masked_fill(~is_said, _IGNORED).flatten(),
                 ignore_index=_IGNORED,
                 reduction="sum",

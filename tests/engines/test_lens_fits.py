@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
+from overnight.cli.fitting_lenses import result_in_words
 from overnight.errors import EngineError, StopRequested, UsageError
 from overnight.ids import digest, file_digest
 from overnight.lens.folder import read_lens
@@ -95,6 +96,10 @@ def test_a_lens_says_what_it_is_and_what_it_recovers(soft_prompt, root: ConfigRo
     # What stood there says more of a state than what is said of it, and the best of several texts more than one.
     assert facts["held_out_fve_of_true_texts"] > facts["held_out_fve"]["1"]
     assert facts["held_out_fve"]["8"] > facts["held_out_fve"]["1"]
+    assert facts["held_out_fve_of_other_vectors_texts"].keys() == facts["held_out_fve"].keys()
+    said = result_in_words(found)
+    assert str(found.folder) in said
+    assert f"{facts['held_out_loss']:.4f} nats a token" in said
     measured = [each for each in told if "step" in each]
     assert [each["step"] for each in measured] == [0, 4, 8, 12]
     assert {"vectors", "drawing"} <= {each.get("stage") for each in told}
