@@ -92,8 +92,8 @@ def test_a_lens_says_what_it_is_and_what_it_recovers(soft_prompt, root: ConfigRo
     facts = described.fit
     assert facts["n_vectors"] > facts["n_held_out_vectors"] > 0
     assert facts["held_out_loss"] < facts["first_held_out_loss"]
-    # The last tokens of a text say something of its state, and the best of several texts more than one.
-    assert facts["held_out_fve_of_true_texts"] > 0.1
+    # What stood there says more of a state than what is said of it, and the best of several texts more than one.
+    assert facts["held_out_fve_of_true_texts"] > facts["held_out_fve"]["1"]
     assert facts["held_out_fve"]["8"] > facts["held_out_fve"]["1"]
     measured = [each for each in told if "step" in each]
     assert [each["step"] for each in measured] == [0, 4, 8, 12]
