@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import typer  # noqa: PLC0415 - `import overnight.cli` stays light
 
     # These register their commands.
-    from overnight.cli import bench, caches, checking, deploying, offline  # noqa: F401, PLC0415
+    from overnight.cli import bench, caches, checking, deploying, offline, plots  # noqa: F401, PLC0415
     from overnight.cli.app import app  # noqa: PLC0415
     from overnight.cli.arguments import normalised  # noqa: PLC0415
     from overnight.errors import DamageFound, OvernightError, StopRequested, TrialsFailed  # noqa: PLC0415

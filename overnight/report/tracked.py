@@ -106,9 +106,26 @@ def _metrics(
         costs = read_json(files.costs)
         for name in ("prompt_tokens", "completion_tokens", "total_tokens", "usd_if_hosted"):
             yield f"costs/{name}", costs.get(name)
+    if files.k_sweep.is_file():
+        yield from _best_of_k(read_json(files.k_sweep))
     for label in labels:
         yield from _label(label)
     yield from _comparisons(folder, files.slug)
+
+
+def _best_of_k(results: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what the oracle recovers by K, and beside it what selectors and baselines do."""
+    for name, count in results["vectors"].items():
+        yield f"vectors/{name}", count
+    for name in ("tokens_per_draw", "seconds_per_draw"):
+        yield f"best_of_k/{name}", results["costs"][name]
+    for curve in (results["oracle"], *results["selectors"], *results["baselines"]):
+        for at in curve["by_k"]:
+            place = f"{curve['name']}/k_{at['k']}"
+            for measure, found in at["measures"].items():
+                yield f"{measure}/{place}", found["value"]
+                yield f"{measure}/{place}_low", found["ci_lower"]
+                yield f"{measure}/{place}_high", found["ci_upper"]
 
 
 def _signals(group: str, summaries: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -167,6 +184,9 @@ def _table(folder: RunFolder, files: TrialFolder) -> TrackedTable | None:
     if files.uncertainty.is_file():
         with files.uncertainty.open(encoding="utf-8", newline="") as file:
             return _as_table("uncertainty", csv.DictReader(file))
+    if files.k_sweep_table.is_file():
+        with files.k_sweep_table.open(encoding="utf-8", newline="") as file:
+            return _as_table("k_sweep", csv.DictReader(file))
     return _as_table("comparisons", _summary_rows(folder, files.slug))
 
 

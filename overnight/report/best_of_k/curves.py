@@ -93,11 +93,19 @@ def comparison_figure(
     named: NamedRun, found: Mapping[str, KSweepResults], level: str, measure: Measure
 ) -> Frame:
     """Return the oracles of several results, and of each the baseline that recovers most."""
+    curves = {label: (results.oracle, results) for label, results in found.items()}
+    return curves_of_several(named, curves, level, measure)
+
+
+def curves_of_several(
+    named: NamedRun, found: Mapping[str, tuple[Curve, KSweepResults | None]], level: str, measure: Measure
+) -> Frame:
+    """Return some oracles, and of those whose results are there the baseline that recovers most."""
     lines: list[Line] = []
-    for number, (label, results) in enumerate(found.items()):
+    for number, (label, (oracle, results)) in enumerate(found.items()):
         style = STYLES[number % len(STYLES)]
-        lines.append(Line(label=label, curve=results.oracle, style=style))
-        baseline = _strongest(results, measure)
+        lines.append(Line(label=label, curve=oracle, style=style))
+        baseline = _strongest(results, measure) if results else None
         if baseline is not None:
             below = Line(label="", curve=baseline, style=(style[0], "", ":"), has_band=False)
             lines.append(below)
@@ -124,7 +132,7 @@ def curves_figure(
     lowest = min((low for line in drawn for low in _values(line, measure)), default=0.0)
     is_cut = measure in _SHARES and lowest < _LOWEST
     if is_cut:
-        notes.append(f"What lies below {MINUS}{-_LOWEST:g} runs out of the picture; the table has it.")
+        notes.append(f"What lies below {MINUS}{-_LOWEST:g} runs out of the picture; k_sweep.csv has it.")
     frame = Frame(
         named,
         title=title,
@@ -162,7 +170,7 @@ def _dress(axes: Axes, ks: Sequence[int], name: str) -> None:
 
 def _draw(axes: Axes, line: Line, measure: Measure) -> None:
     color, marker, dash = line.style
-    at = [(each.k, each.measures[measure]) for each in line.curve.by_k]
+    at = [(each.k, each.measures[measure]) for each in line.curve.by_k if measure in each.measures]
     found = [(k, each.value) for k, each in at if each.value is not None]
     if line.has_band:
         band = [
@@ -204,7 +212,8 @@ def _sign(line: Line) -> Line2D:
 
 
 def _values(line: Line, measure: Measure) -> list[float]:
-    return [found for at in line.curve.by_k if (found := at.measures[measure].value) is not None]
+    found = (line.curve.value(at.k, measure) for at in line.curve.by_k)
+    return [value for value in found if value is not None]
 
 
 def _strongest(results: KSweepResults, measure: Measure) -> Curve | None:

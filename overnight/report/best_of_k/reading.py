@@ -66,7 +66,9 @@ def _read_trial(files: TrialFolder, trial: TrialReport, n_shown: int) -> SweepTr
     vectors: tuple[ShownVector, ...] = ()
     spreads: Spreads | None = None
     if results is not None and results.vectors.n_drawn:
-        read = _attempt(lambda: _read_candidates(files, results, n_shown), files.candidates, trial, why)
+        read = _attempt(
+            lambda: read_candidates(files.candidates, results, n_shown), files.candidates, trial, why
+        )
         vectors, spreads = read or ((), None)
     return SweepTrial(
         trial=trial,
@@ -90,10 +92,14 @@ def _attempt(read: Callable[[], T], path: Path, trial: TrialReport, why: list[st
     return None
 
 
-def _read_candidates(
-    files: TrialFolder, results: KSweepResults, n_shown: int
+def read_candidates(
+    path: Path, results: KSweepResults, n_shown: int
 ) -> tuple[tuple[ShownVector, ...], Spreads]:
-    """Return some vectors, evenly spaced over all, and the errors of all of them; a line in memory at a time."""
+    """Return some vectors, evenly spaced over all, and the errors of all of them; a line in memory at a time.
+
+    Raises:
+        StoreError: a line is not that of a vector.
+    """
     n = results.vectors.n_drawn
     wanted = set(np.unique(np.linspace(0, n - 1, min(n, n_shown)).round().astype(int)).tolist())
     ks = results.measured_ks
@@ -101,7 +107,7 @@ def _read_candidates(
     errors: dict[int, list[float]] = {k: [] for k in ks}
     norms: list[float] = []
     best_norms: list[float] = []
-    for number, row in enumerate(_rows(files.candidates)):
+    for number, row in enumerate(_rows(path)):
         if number in wanted:
             shown.append(_shown(row))
         norms.append(row["norm"])
