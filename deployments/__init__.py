@@ -1,1 +1,1 @@
-"""What a Prefect server is told of the flows: pools and deployments; as data, checked and applied."""
+"""What a Prefect server is told of the flows: pools, deployments, automations; as data, checked and applied."""

@@ -1,4 +1,4 @@
-"""Bringing a server to what is declared: pools and deployments; what is right already is left alone."""
+"""Bringing a server to what is declared: pools, deployments and automations; what is right already is left alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +13,11 @@ from prefect.client.schemas.actions import (
 from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
+from deployments.automations import automations
 from deployments.check import load_flow
 from deployments.declared import Declared, Deployment, Pool, Schedule
 from overnight.errors import UsageError
@@ -28,7 +30,7 @@ _POOL_KEYS = ("description", "concurrency_limit", "base_job_template")
 class Change:
     """What became of one thing on the server."""
 
-    kind: Literal["work pool", "deployment"]
+    kind: Literal["work pool", "deployment", "automation"]
     name: str
     did: Literal["created", "updated", "unchanged"]
     keys: tuple[str, ...] = ()  # that were updated
@@ -42,7 +44,8 @@ class Change:
 def apply(declared: Declared, client: SyncPrefectClient) -> tuple[Change, ...]:
     """Create or update what is declared, and return what was done; what is not declared stays.
 
-    Whether a schedule is on, and whether a pool is paused, is decided on the server, and stays as it is there.
+    Whether a schedule or an automation is on, and whether a pool is paused, is decided on the server, and stays as it
+    is there.
 
     Raises:
         UsageError: a pool of that name is of another type, or an entrypoint names no flow.
@@ -51,6 +54,7 @@ def apply(declared: Declared, client: SyncPrefectClient) -> tuple[Change, ...]:
         *(_apply_pool(pool, client) for pool in declared.pools),
         *(_apply_deployment(deployment, declared, client) for deployment in declared.deployments),
         *(_apply_deployment(deployment, declared, client) for deployment in declared.parts),
+        *(_apply_automation(automation, client) for automation in automations()),
     )
 
 
@@ -115,6 +119,19 @@ def _apply_deployment(deployment: Deployment, declared: Declared, client: SyncPr
         "created" if found is None else "updated" if keys else "unchanged"
     )
     return Change(kind="deployment", name=name, did=did, keys=keys)
+
+
+def _apply_automation(automation: AutomationCore, client: SyncPrefectClient) -> Change:
+    there = client.read_automations_by_name(automation.name)
+    if not there:
+        client.create_automation(automation)
+        return Change(kind="automation", name=automation.name, did="created")
+    wanted = automation.model_copy(update={"enabled": there[0].enabled})
+    rows = [each.model_dump(mode="json", exclude={"id", "created", "updated"}) for each in (wanted, there[0])]
+    keys = tuple(key for key in rows[0] if rows[0][key] != rows[1].get(key))
+    if keys:
+        client.update_automation(there[0].id, wanted)
+    return Change(kind="automation", name=automation.name, did="updated" if keys else "unchanged", keys=keys)
 
 
 def _schedule(schedule: Schedule, found: DeploymentResponse | None) -> DeploymentScheduleCreate:

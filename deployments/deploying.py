@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import WorkerStatus
 from prefect.settings import get_current_settings
 
 from deployments.apply import apply
@@ -43,6 +44,10 @@ def deploy_file(file: Path | None) -> list[str]:
         with get_client(sync_client=True) as client:
             client.raise_for_api_version_mismatch()
             changes = apply(declared, client)
+            workers = [
+                _worker_line(pool, client)
+                for pool in sorted({deployment.work_pool.name for deployment in declared.deployments})
+            ]
     except httpx.HTTPStatusError as error:
         raise OvernightError(
             f"{url}: answered {error.response.status_code} to {error.request.method} {error.request.url.path}: "
@@ -50,11 +55,16 @@ def deploy_file(file: Path | None) -> list[str]:
         ) from None
     except (httpx.TransportError, RuntimeError) as error:
         raise OvernightError(f"{url}: {error}; look after the server, then deploy again") from None
-    pools = sorted({deployment.work_pool.name for deployment in declared.deployments})
-    return [
-        *(change.sentence() for change in changes),
-        *(f"runs wait for a worker: prefect worker start --pool {pool}" for pool in pools),
-    ]
+    return [*(change.sentence() for change in changes), *workers]
+
+
+def _worker_line(pool: str, client: SyncPrefectClient) -> str:
+    """Return who carries out the runs of a pool, or how to have somebody."""
+    workers = client.read_workers_for_work_pool(pool)
+    online = [worker.name for worker in workers if worker.status == WorkerStatus.ONLINE]
+    if online:
+        return f"worker    {', '.join(online)} carries out the runs of {pool}"
+    return f"no worker for {pool}: its runs wait until one is started: prefect worker start --pool {pool}"
 
 
 def _checked(file: Path | None) -> Declared:

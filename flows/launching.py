@@ -5,6 +5,7 @@ import contextlib
 import functools
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import IO, Any, cast
 
 import httpx
+import prefect
 from prefect.client.schemas.objects import State
 from prefect.settings import (
     PREFECT_API_URL,
@@ -66,18 +68,33 @@ def _api() -> tuple[str, Callable[[], None]]:
 
 
 def require_answer(url: str) -> None:
-    """Raise unless a Prefect server answers.
+    """Raise unless a Prefect server answers, of the major version that is installed here.
+
+    A server that tells its version to nobody, or only with a key, is believed.
 
     Raises:
-        OvernightError: nothing answers there.
+        OvernightError: nothing answers there, something else, or a server of another version.
     """
     try:
-        httpx.get(f"{url}/health", timeout=30)
+        answer = httpx.get(f"{url}/admin/version", timeout=30)
     except httpx.TransportError as error:
         raise OvernightError(
             f"no Prefect server answers at {url} ({type(error).__name__}); start it with `prefect server start`, "
             "or unset PREFECT_API_URL to run without one"
         ) from None
+    if answer.status_code != _OK:
+        return
+    found = re.match(r'"?(\d+)\.\d+', answer.text)
+    if found is None:
+        raise OvernightError(
+            f"what answers at {url} is no Prefect server; PREFECT_API_URL ends with /api, as in "
+            "http://127.0.0.1:4200/api"
+        )
+    if found[1] != prefect.__version__.partition(".")[0]:
+        raise OvernightError(
+            f"the server at {url} is Prefect {answer.json()}, wanted the version that is installed here, "
+            f"{prefect.__version__}; start it from this environment: `prefect server start`"
+        )
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:

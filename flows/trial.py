@@ -4,11 +4,12 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
 from overnight.errors import StopRequested
 from overnight.runs.deadline import what_was_left
-from overnight.runs.ending import cut_trial, settle_trial
+from overnight.runs.ending import CANCELLED, cut_trial, settle_trial
 from overnight.runs.generating import count_draws
 from overnight.runs.trials import begin_trial, end_trial, is_finished
 from overnight.spec.model import EngineKind
@@ -49,6 +50,9 @@ def trial(
     except StopRequested as stop:
         _end(work, TrialState.STOPPED, str(stop))
         return Cancelled(message=str(stop))
+    except TerminationSignal:
+        _end(work, TrialState.STOPPED, CANCELLED)
+        raise
     except BaseException as error:
         _end(work, TrialState.FAILED, str(error) or type(error).__name__)
         raise

@@ -19,9 +19,10 @@ class SequenceAnswer:
     """What became of one sequence."""
 
     id: str
-    token_ids: tuple[int, ...]  # of prompt and reply
+    token_ids: tuple[int, ...]  # of prompt and reply, as far as they were computed
     pieces: tuple[dict[str, str], ...]
-    """What each token writes, special tokens included: ``text``, or ``hex`` where its bytes are not UTF-8 alone."""
+    """What each token writes, special tokens included: ``text``, or ``hex`` where its bytes are not UTF-8 alone;
+    nothing where the states of some places are wanted."""
     n_prompt: int  # tokens before the reply; 0 of a plain text
     path: Path | None  # its file; None where it failed
     error: Failure | None

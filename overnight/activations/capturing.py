@@ -64,6 +64,7 @@ class Capturer:
         self._around_pass = around_pass
         self._pass = Pass(model)
         self._architecture: Architecture | None = None
+        self._fits: int | None = None  # tokens of a batch, where states of places did not fit before
 
     def capture(
         self,
@@ -87,6 +88,10 @@ class Capturer:
         started = time.perf_counter()
         work = self._work(request)
         captured = Captured()
+        if (
+            request.placed and self._fits is not None
+        ):  # vectors come in many requests, each like the one before
+            budget = min(budget, self._fits)
         there = [each for each in sequences if self._has_positions(each, request, captured)]
         queue = deque(_batches(there, budget))
         while queue and is_wanted():
@@ -109,6 +114,8 @@ class Capturer:
             captured.halvings += 1
             parts = [[batch[place] for place in half] for half in halves(range(len(batch)))]
             budget = len(parts[0]) * longest
+            if request.placed:
+                self._fits = budget
             _LOG.warning("%d sequences do not fit; halved, now at most %d tokens", len(batch), budget)
             queue.extendleft(reversed(parts))
         captured.seconds = time.perf_counter() - started
@@ -134,8 +141,11 @@ class Capturer:
                         f"directions {request.directions}: made of {directions.width} numbers; {point.label} of "
                         f"{architecture.name} has {widths[point]}; were they made with another model?"
                     )
-        if len({widths[point] for point in request.pooled}) > 1:
-            raise UsageError("pooled: the points are of different widths; ask for them one width at a time")
+        for name in ("pooled", "placed"):
+            if len({widths[point] for point in getattr(request, name)}) > 1:
+                raise UsageError(
+                    f"{name}: the points are of different widths; ask for them one width at a time"
+                )
         n_layers = len(architecture.blocks)
         layers: set[int] = set()
         if request.attention_layer is not None:
@@ -150,7 +160,7 @@ class Capturer:
         """Write the files of a batch; return why it does not fit where it does not."""
         try:
             found = self._gathered(work, batch)
-            if len(batch) > 1 and not captured.was_probed:
+            if len(batch) > 1 and not captured.was_probed and not work.request.placed:
                 place = min(range(len(batch)), key=lambda place: len(batch[place].ids))
                 (alone,) = self._gathered(work, [batch[place]])
                 captured.largest_probe_difference = largest_difference(found[place].tensors, alone.tensors)

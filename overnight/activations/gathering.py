@@ -57,6 +57,7 @@ class Gatherer:
         self._dtype: torch.dtype = getattr(torch, request.raw_dtype)
         self._place = {point: place for place, point in enumerate(request.projected)}
         self._pooled_place = {point: place for place, point in enumerate(request.pooled)}
+        self._placed_place = {point: place for place, point in enumerate(request.placed)}
         self._raw, self._internals = frozenset(request.raw), frozenset(request.internals)
         self._rows: list[dict[str, Tensor]] = [{} for _ in sequences]
         self._not_numbers: list[list[str]] = [[] for _ in sequences]
@@ -75,6 +76,8 @@ class Gatherer:
             self._project(point, states, self._directions)
         if point in self._pooled_place:
             self._pool(point, states)
+        if point in self._placed_place:
+            self._place_states(point, states)
         for is_wanted, name in ((point in self._raw, "raw"), (point in self._internals, "internals")):
             if is_wanted:
                 kept = states.to(self._dtype).to(_CPU)
@@ -139,6 +142,15 @@ class Gatherer:
             if not mean.isfinite().all():
                 self._not_numbers[row].append(point.label)
 
+    def _place_states(self, point: Point, states: Tensor) -> None:
+        for row, each in enumerate(self._sequences):
+            found = states[row, list(each.places)].float().to(_CPU)
+            shape = (len(found), len(self._request.placed), found.shape[1])
+            placed = self._rows[row].setdefault("placed", torch.empty(shape))
+            placed[:, self._placed_place[point]] = found
+            if not found.isfinite().all():
+                self._not_numbers[row].append(point.label)
+
     def _keep(self, row: int, point: Point, name: str, states: Tensor) -> None:
         self._rows[row][name] = states
         if not states.isfinite().all():
@@ -165,6 +177,8 @@ def write_sequence(
         "pooled_points": json.dumps(labels(request.pooled)),
         "raw_dtype": request.raw_dtype,
     }
+    if request.placed:
+        about["placed_points"] = json.dumps(labels(request.placed))
     try:
         with atomic_bytes(path) as file:
             file.write(safetensors.torch.save(tensors, metadata=about))

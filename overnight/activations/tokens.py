@@ -16,6 +16,7 @@ class TokenSequence:
     id: str
     ids: tuple[int, ...]
     n_prompt: int  # of these, before the reply
+    places: tuple[int, ...] = ()  # of the tokens whose states are wanted as they are
 
 
 def written_pieces(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> tuple[dict[str, str], ...]:

@@ -5,6 +5,7 @@ has as many draws as the lens has, and is put through the same `by_error` and `R
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,14 @@ from overnight.stats.pairs import FloatArray
 from overnight.stats.rng import stream
 
 Indices = NDArray[np.intp]
+
+
+class Baseline(StrEnum):
+    """Reconstructions that know nothing of the vector."""
+
+    MEAN_VECTOR = "mean_vector"  # the mean of the vectors of all other sources
+    SHUFFLED = "shuffled"  # all draws of one vector of another source
+    OTHERS = "others"  # each draw that of another vector of another source
 
 
 def mean_vector(sums: RecoverySums, without: str | None = None) -> FloatArray:
@@ -34,6 +43,20 @@ def mean_vector(sums: RecoverySums, without: str | None = None) -> FloatArray:
     if not n:
         raise UndefinedMetricError(f"no vector is left without those of {without!r}, so there is no mean")
     return np.asarray(sums.origin + times @ sums.x / n)
+
+
+def means_without_own(sums: RecoverySums) -> FloatArray:
+    """Return ``[C, D]``: for the vectors of each source, in the order of the sums, `mean_vector` without that source.
+
+    Raises:
+        UndefinedMetricError: there are not two sources.
+    """
+    if len(sums.sources) < 2:  # noqa: PLR2004
+        raise UndefinedMetricError(
+            f"{len(sums.sources)} sources: without its own, no vector is left for a mean"
+        )
+    n = sums.n.sum() - sums.n
+    return np.asarray(sums.origin + (sums.x.sum(axis=0) - sums.x) / n[:, np.newaxis])
 
 
 def shuffled(sources: Sequence[str], seed: int) -> Indices:
@@ -66,14 +89,14 @@ def shuffled(sources: Sequence[str], seed: int) -> Indices:
     return donors
 
 
-def others(sources: Sequence[str], vector: int, n_draws: int, seed: int) -> Indices:
+def others(sources: Sequence[str] | NDArray[Any], vector: int, n_draws: int, seed: int) -> Indices:
     """Return the vectors whose texts one vector gets when each of its texts is of another vector.
 
     Drawn from the vectors of other sources, none twice while there are enough. Unlike `shuffled` the texts of a
     vector have nothing to do with each other: the better control for how much choosing alone does.
 
     Args:
-        sources: ``[N]``, of all vectors in the order of their global index, not of a shard.
+        sources: ``[N]``, names or numbers, of all vectors in the order of their global index, not of a shard.
         vector: global index of the vector, which also names the random stream.
         n_draws: how many texts.
         seed: of the run.
@@ -84,12 +107,14 @@ def others(sources: Sequence[str], vector: int, n_draws: int, seed: int) -> Indi
     Raises:
         UndefinedMetricError: there is no other source.
     """
-    eligible = np.flatnonzero(np.asarray(sources, dtype=np.str_) != sources[vector])
+    eligible = np.flatnonzero(np.asarray(sources) != sources[vector])
     if not len(eligible):
         raise UndefinedMetricError(f"all {len(sources)} vectors are of one source: there are no other texts")
     rng = stream(seed, "best-of-k baseline", "others", str(vector))
+    if n_draws <= len(eligible):  # of many vectors only those that are wanted are drawn
+        return np.asarray(rng.choice(eligible, n_draws, replace=False))
     rounds = [rng.permutation(eligible) for _ in range(-(-n_draws // len(eligible)))]
-    return np.concatenate([*rounds, eligible[:0]])[:n_draws]
+    return np.concatenate(rounds)[:n_draws]
 
 
 def reconstructions_of(donors: Indices, draws: Indices, reconstructions: NDArray[Any]) -> NDArray[Any]:

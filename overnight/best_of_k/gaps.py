@@ -58,19 +58,36 @@ def gaps(
     wanted = sorted({1, *ks})
     best = resample(oracle, wanted, [measure], n_resamples=n_resamples, seed=seed)
     found = resample(other, wanted, [measure], n_resamples=n_resamples, seed=seed)
-    return [_gap(k, measure, best[k, measure], found[k, measure], best[1, measure], confidence) for k in ks]
+    return [
+        gap_between(k, measure, best[k, measure], found[k, measure], best[1, measure], confidence) for k in ks
+    ]
 
 
-def _gap(
-    k: int, measure: Measure, best: Resamples, found: Resamples, one: Resamples, confidence: float
+def gap_between(
+    k: int,
+    measure: Measure,
+    best: Resamples,
+    found: Resamples,
+    one: Resamples | None = None,
+    confidence: float = 0.95,
 ) -> Gap:
+    """Return the gap between two numbers that were resampled alike.
+
+    Args:
+        k: number of draws.
+        measure: what the numbers are.
+        best: of the oracle.
+        found: of the other.
+        one: of a single draw; None where a share of the gain over it is not asked for, or there is none.
+        confidence: of the interval.
+    """
     is_higher_better = DEFINITIONS[measure].is_higher_better
     behind = best.less(found) if is_higher_better else found.less(best)
-    gained = best.less(one) if is_higher_better else one.less(best)
     share, reason = None, behind.undefined_because
-    if behind.value is not None and gained.value is not None:
-        if gained.value > _NOTHING * max(abs(one.estimate), abs(best.estimate)):
-            share = 1.0 - behind.value / gained.value
+    if behind.value is not None and one is not None and one.value is not None:
+        gained = (one.estimate - best.estimate) * (-1.0 if is_higher_better else 1.0)
+        if gained > _NOTHING * max(abs(one.estimate), abs(best.estimate)):
+            share = 1.0 - behind.value / gained
         else:
             reason = "the oracle gains nothing over one draw"
     return Gap(

@@ -71,61 +71,82 @@ def r_squared_by_dimension(sums: RecoverySums, k: int) -> DimensionRSquared:
     )
 
 
+Over = Callable[[FloatArray], FloatArray]  # adds up what is by source, [C] or [C, D], to [...] or [..., D]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spread:
+    """What `Totals` have of the vectors alone, whatever the number of draws; ``[...]`` each."""
+
+    over: Over
+    n: FloatArray
+    x_squares: FloatArray
+    x_sum_squares: FloatArray
+    x_grand_squares: FloatArray
+    n_cosine: FloatArray
+
+
 def totals(sums: RecoverySums, k: int) -> Totals:
     """Return the sums over all vectors.
 
     Raises:
         ValueError: the sums are not of ``k`` draws.
     """
-    return _totals(sums, _place(sums, k), lambda values: values.sum(axis=0))
+    return totals_at(sums, k, spread(sums, lambda values: values.sum(axis=0)))
 
 
-def resampled_totals(sums: RecoverySums, k: int, times: FloatArray) -> Totals:
-    """Return the sums of R samples in which each of C sources is so many times; takes R x C x D products.
+def resampled(sums: RecoverySums, times: FloatArray) -> Spread:
+    """Return what R samples are, in which each of C sources is ``[R, C]`` times; takes R x C x D products.
 
     A copy of a vector has draws of its own, as another vector would.
-
-    Args:
-        sums: of C sources.
-        k: number of draws.
-        times: ``[R, C]``.
-
-    Raises:
-        ValueError: the sums are not of ``k`` draws.
     """
-    return _totals(sums, _place(sums, k), lambda values: times @ values)
+    return spread(sums, lambda values: times @ values)
 
 
-def left_out_totals(sums: RecoverySums, k: int) -> Totals:
-    """Return the sums of the C samples that each lack one source; takes C x D products.
-
-    Raises:
-        ValueError: the sums are not of ``k`` draws.
-    """
-    return _totals(sums, _place(sums, k), lambda values: values.sum(axis=0) - values)
+def left_out(sums: RecoverySums) -> Spread:
+    """Return what the C samples are that each lack one source; takes C x D products."""
+    return spread(sums, lambda values: values.sum(axis=0) - values)
 
 
-def _totals(sums: RecoverySums, at: int, over: Callable[[FloatArray], FloatArray]) -> Totals:
-    """Add up what is by source, ``[C]`` or ``[C, D]``, to ``[...]`` or ``[..., D]``."""
-    n, x_squares, residual_squares = over(sums.n), over(sums.x_squares), over(sums.residual_squares[at])
-    # The expected square of a sum is that of the expected sum, and the variances of the draws.
-    of_draws = residual_squares - over(sums.mean_residual_squares[at])
+def spread(sums: RecoverySums, over: Over) -> Spread:
+    """Return what is the same at every number of draws."""
+    n, x_squares = over(sums.n), over(sums.x_squares)
     # About the grand mean m: |x - m|^2 = |x - o|^2 + 2 (x - o) . (o - m) + |o - m|^2, o the origin.
     about = sums.origin - sums.origin.mean()
     x_sum = over(sums.x.sum(axis=1))
     shift = x_sum / (np.maximum(n, 1.0) * sums.n_dimensions)  # m less the mean of o
     cross = over(sums.x @ about) - shift * x_sum
     x_grand_squares = x_squares + 2.0 * cross + n * (about @ about + sums.n_dimensions * np.square(shift))
-    return Totals(
+    return Spread(
+        over=over,
         n=n,
-        n_dimensions=sums.n_dimensions,
         x_squares=x_squares,
         x_sum_squares=np.square(over(sums.x)).sum(axis=-1),
         x_grand_squares=x_grand_squares,
+        n_cosine=over(sums.n_cosine),
+    )
+
+
+def totals_at(sums: RecoverySums, k: int, of: Spread) -> Totals:
+    """Return the sums of samples at a number of draws.
+
+    Raises:
+        ValueError: the sums are not of ``k`` draws.
+    """
+    at, over = _place(sums, k), of.over
+    residual_squares = over(sums.residual_squares[at])
+    # The expected square of a sum is that of the expected sum, and the variances of the draws.
+    of_draws = residual_squares - over(sums.mean_residual_squares[at])
+    return Totals(
+        n=of.n,
+        n_dimensions=sums.n_dimensions,
+        x_squares=of.x_squares,
+        x_sum_squares=of.x_sum_squares,
+        x_grand_squares=of.x_grand_squares,
         residual_squares=residual_squares,
         residual_sum_squares=np.square(over(sums.residual[at])).sum(axis=-1) + of_draws,
         cosine=over(sums.cosine[at]),
-        n_cosine=over(sums.n_cosine),
+        n_cosine=of.n_cosine,
     )
 
 

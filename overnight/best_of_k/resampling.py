@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from overnight.best_of_k.definitions import DEFINITIONS, Measure, Totals
-from overnight.best_of_k.recovery import left_out_totals, resampled_totals, totals, why_undefined
+from overnight.best_of_k.recovery import left_out, resampled, totals, totals_at, why_undefined
 from overnight.best_of_k.sums import RecoverySums
 from overnight.stats.bca import bca_shares
 from overnight.stats.bootstrap import Interval, Intervals
 from overnight.stats.clustered import resampled_counts
 from overnight.stats.pairs import FloatArray
 from overnight.stats.rng import stream
+
+NO_RESAMPLES = "the bootstrap is switched off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,7 +48,7 @@ class Resamples:
     @property
     def _has_spread(self) -> bool:
         is_defined = self.undefined_because is None and bool(np.isfinite(self.resampled).all())
-        return is_defined and len(self.sources) > 1
+        return is_defined and len(self.sources) > 1 and len(self.resampled) > 0
 
     def less(self, other: "Resamples") -> "Resamples":
         """Return this number less another one of the same resamples: a gap with its own interval.
@@ -95,23 +97,48 @@ def resample(
     if n_sources:
         rng = stream(seed, "best-of-k bootstrap")
         for counts in resampled_counts(np.arange(n_sources), n_resamples, rng):
-            times = counts.astype(np.float64)
+            part = resampled(sums, counts.astype(np.float64))
             for k in ks:
-                of_part = resampled_totals(sums, k, times)
+                of_part = totals_at(sums, k, part)
                 for measure in measures:
                     found[k, measure].append(_values(measure, of_part))
     whole = {k: totals(sums, k) for k in ks}
-    left_out = {k: left_out_totals(sums, k) for k in ks}
+    without_each = left_out(sums)
+    lacking = {k: totals_at(sums, k, without_each) for k in ks}
     return {
         (k, measure): Resamples(
             estimate=(estimate := float(_values(measure, whole[k]))),
             resampled=np.concatenate(parts) if parts else np.full(n_resamples, np.nan),
-            left_out=_values(measure, left_out[k]),
+            left_out=_values(measure, lacking[k]),
             sources=sums.sources,
             seed=seed,
             undefined_because=None if np.isfinite(estimate) else why_undefined(sums, measure),
         )
         for (k, measure), parts in found.items()
+    }
+
+
+def without_resamples(
+    sums: RecoverySums, ks: Sequence[int], measures: Sequence[Measure] = tuple(Measure)
+) -> dict[tuple[int, Measure], Resamples]:
+    """Return measures at numbers of draws alone: there are no resamples, and so no intervals.
+
+    Raises:
+        ValueError: the sums are not of one of ``ks``.
+    """
+    nothing = np.zeros(0)
+    whole = {k: totals(sums, k) for k in ks}
+    return {
+        (k, measure): Resamples(
+            estimate=(estimate := float(_values(measure, whole[k]))),
+            resampled=nothing,
+            left_out=nothing,
+            sources=sums.sources,
+            seed=0,
+            undefined_because=None if np.isfinite(estimate) else why_undefined(sums, measure),
+        )
+        for k in ks
+        for measure in measures
     }
 
 
@@ -144,6 +171,8 @@ def intervals(found: Resamples, confidence: float = 0.95) -> Intervals:
 
     n_undefined = int((~np.isfinite(found.resampled)).sum())
     reason = found.undefined_because
+    if reason is None and not len(found.resampled):
+        reason = NO_RESAMPLES
     if reason is None and n_sources == 1:
         reason = "one source has no interval"
     if reason is None and n_undefined:

@@ -29,7 +29,8 @@ class Selector(StrEnum):
     """How the text that is kept is chosen."""
 
     ORACLE = "oracle"  # the lowest error: needs the vector, so it bounds the others
-    LOG_PROBABILITY = "log_probability"  # the text that the decoder finds likeliest
+    LOG_PROBABILITY = "log_probability"  # the text that the decoder finds likeliest, which favours short ones
+    MEAN_LOG_PROBABILITY = "mean_log_probability"  # the same for the mean over its tokens, which does not
     SELF_CONSISTENCY = "self_consistency"  # the reconstruction with the highest mean cosine to the others
     MEDOID = "medoid"  # the reconstruction with the smallest sum of distances to the others
 

@@ -25,6 +25,7 @@ _SOURCE_AXIS = {
 }
 _OVER_SOURCES = ("x_squares_by_dimension", "residual_squares_by_dimension")
 _FIRST_PLACES = 16
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,7 +67,15 @@ class RecoverySums:
 class RecoveryTally:
     """Sums that vectors are added to one at a time; holds (K + 1) x D numbers for every source."""
 
-    def __init__(self, ks: Sequence[int], n_dimensions: int, origin: FloatArray | None = None) -> None:
+    def __init__(
+        self,
+        ks: Sequence[int],
+        n_dimensions: int,
+        origin: FloatArray | None = None,
+        *,
+        n_sources: int = _FIRST_PLACES,
+    ) -> None:
+        """Begin with nothing; ``n_sources``, as many as will come, only saves time."""
         self._ks = tuple(ks)
         self._origin = np.zeros(n_dimensions) if origin is None else np.array(origin, dtype=np.float64)
         if self._origin.shape != (n_dimensions,) or not np.isfinite(self._origin).all():
@@ -74,7 +83,7 @@ class RecoveryTally:
         if not self._ks or min(self._ks) < 1 or len(set(self._ks)) < len(self._ks):
             raise ValueError(f"K of {list(ks)}; want at least one, each once and at least 1")
         self._places: dict[str, int] = {}
-        self._held = _empty(self._ks, self._origin, ("",) * _FIRST_PLACES)
+        self._held = _empty(self._ks, self._origin, ("",) * max(1, n_sources))
         self._n_short = 0
 
     def add(self, source: str, x: NDArray[Any], reconstructions: NDArray[Any], weights: FloatArray) -> None:
@@ -92,19 +101,24 @@ class RecoveryTally:
         x = np.asarray(x, dtype=np.float64)
         is_used = weights.any(axis=0) if weights.ndim == 2 else np.zeros(0, dtype=np.bool_)  # noqa: PLR2004
         wanted = (len(self._ks), len(reconstructions))
-        if weights.shape != wanted or (weights < 0).any() or not np.allclose(weights.sum(axis=1), 1.0):
+        if (
+            weights.shape != wanted
+            or (weights < 0).any()
+            or (abs(weights.sum(axis=1) - 1.0) > _ROUNDING).any()
+        ):
             raise ValueError(
                 f"weights of shape {weights.shape}, want {wanted}, no less than 0, rows of sum 1"
             )
         kept = np.asarray(reconstructions[is_used], dtype=np.float64)
         if x.shape != self._origin.shape or kept.shape[1:] != x.shape:
             raise ValueError(f"x of {x.shape}, reconstructions of {kept.shape}; want D={len(self._origin)}")
-        if not (np.isfinite(x).all() and np.isfinite(kept).all()):
-            raise ValueError(f"a vector of {source}, or a reconstruction of it, is not finite")
-        at, into = self._place(source), self._held
         chances = weights[:, is_used]
         residuals = x - kept
         squares = np.square(residuals)
+        own_squares = squares.sum(axis=1)
+        if not np.isfinite(own_squares).all():
+            raise ValueError(f"a vector of {source}, or a reconstruction of it, is not finite")
+        at, into = self._place(source), self._held
         mean_residual = chances @ residuals
         by_dimension = chances @ squares
         shifted = x - self._origin
@@ -113,10 +127,10 @@ class RecoveryTally:
         into.x_squares[at] += shifted @ shifted
         into.x_squares_by_dimension[:] += shifted * shifted
         into.residual[:, at] += mean_residual
-        into.residual_squares[:, at] += chances @ squares.sum(axis=1)
+        into.residual_squares[:, at] += chances @ own_squares
         into.residual_squares_by_dimension[:] += by_dimension
         into.mean_residual_squares[:, at] += np.square(mean_residual).sum(axis=1)
-        lengths = np.linalg.norm(kept, axis=1) * np.linalg.norm(x)
+        lengths = np.sqrt(np.einsum("nd,nd->n", kept, kept)) * np.linalg.norm(x)
         if (lengths > 0.0).all():
             into.cosine[:, at] += chances @ np.clip(kept @ x / lengths, -1.0, 1.0)
             into.n_cosine[at] += 1.0

@@ -21,7 +21,7 @@ def deploy(
         ),
     ] = False,
 ) -> None:
-    """Put pools and deployments onto a Prefect server, any number of times."""
+    """Put pools, deployments and automations onto a Prefect server, any number of times."""
     from overnight.cli.console import console as make_console  # noqa: PLC0415
     from overnight.cli.launching import deployer  # noqa: PLC0415
 

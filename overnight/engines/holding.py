@@ -18,6 +18,7 @@ from overnight.telemetry.cores import physical_cores
 
 _LLAMA_CPP = "overnight.engines.llama_cpp_host"
 _TRANSFORMERS = "overnight.engines.transformers.host"
+_GROUP = "overnight.engines.transformers.group"
 
 
 class Holder(Protocol):
@@ -108,11 +109,28 @@ def connect(model: ModelSpec, execution: Execution, folder: Path) -> Engine:
     )
 
 
+def connect_all(model: ModelSpec, execution: Execution, folder: Path) -> tuple[TransformersEngine, ...]:
+    """Return a client of each process that holds a model with transformers, by the state file that it left."""
+    return tuple(
+        TransformersEngine(
+            folder / f"{model.name}.json",
+            timeout_s=execution.request_timeout_s,
+            startup_timeout_s=execution.engine.startup_timeout_s,
+            rank=rank,
+        )
+        for rank in range(execution.num_processes)
+    )
+
+
 def host_settings(model: ModelSpec, weights: Path, context_tokens: int, execution: Execution) -> HostSettings:
-    """Return how a process of our own is to hold a model."""
+    """Return how a process of our own is to hold a model, or several processes where there are to be so many.
+
+    Of several, each may take as much memory as one alone, and they share the threads.
+    """
     engine = execution.engine
+    is_group = model.engine is EngineKind.TRANSFORMERS and execution.num_processes > 1
     if model.engine is EngineKind.TRANSFORMERS:
-        module = _TRANSFORMERS
+        module = _GROUP if is_group else _TRANSFORMERS
         options = {
             **model.held(),
             **engine.transformers.model_dump(),
@@ -121,6 +139,8 @@ def host_settings(model: ModelSpec, weights: Path, context_tokens: int, executio
     else:
         module = _LLAMA_CPP
         options = {"gpu_layers": engine.gpu_layers, "batch_invariant": engine.batch_invariant}
+    if is_group:
+        options |= {"num_processes": execution.num_processes}
     if engine.cpu_offload == "allow":
         options |= {"may_offload": True, "memory_margin": execution.memory_margin}
     return HostSettings(
@@ -132,4 +152,5 @@ def host_settings(model: ModelSpec, weights: Path, context_tokens: int, executio
         options=options,
         startup_timeout_s=engine.startup_timeout_s,
         memory_limit_bytes=engine.memory_limit_bytes,
+        is_restarted=not is_group,  # one of them died with what it was doing: the trial fails, and is resumed
     )

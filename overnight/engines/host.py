@@ -43,6 +43,7 @@ class HostSettings:
     options: Mapping[str, Any]  # what only this engine knows
     startup_timeout_s: float
     memory_limit_bytes: int | None = None  # of the process's own memory
+    is_restarted: bool = True  # False: what depends on it fails when it dies
 
 
 class EngineHost:
@@ -75,7 +76,7 @@ class EngineHost:
         return self._state
 
     def start(self) -> None:
-        """Load the model and return when it serves; from then on it is restarted whenever it dies.
+        """Load the model and return when it serves; from then on it is restarted whenever it dies, if it is to be.
 
         Raises:
             OutOfMemory: it does not fit, or not wholly onto the GPU.
@@ -121,7 +122,7 @@ class EngineHost:
             GpuUnusable: the same.
             EngineCrashed: it died, or did not serve in time.
         """
-        self._publish(status="loading", url=None, pid=None)
+        self._publish(status="loading", url=None, urls=(), pid=None)
         command = [sys.executable, "-m", self.settings.module]
         if self._memory is not None:
             self._memory.stop()
@@ -158,6 +159,7 @@ class EngineHost:
         self._publish(
             status="serving",
             url=ready["url"],
+            urls=tuple(ready.get("urls", [ready["url"]])),
             pid=process.pid,
             loads=self._state.loads + 1,
             load_s=ready["load_s"],
@@ -194,7 +196,7 @@ class EngineHost:
         )
 
     def _load_error(self, code: int, *, timed_out: bool) -> EngineError:
-        said, name = self._said(), self.settings.model_path.name
+        name = self.settings.model_path.name
         if not timed_out and (error := self._out_of_memory(code)):
             return error
         if timed_out:
@@ -202,11 +204,14 @@ class EngineHost:
                 f"{name} was not loaded within {self.settings.startup_timeout_s:g} s; "
                 "raise execution.engine.startup_timeout_s"
             )
-        lines = [line for line in said.splitlines() if line.strip()] or [f"exit code {code}"]
-        return EngineCrashed(f"{name} could not be loaded: {lines[-1].strip()}; see {self.log_path}")
+        return EngineCrashed(f"{name} could not be loaded: {self._last_words(code)}; see {self.log_path}")
+
+    def _last_words(self, code: int) -> str:
+        lines = [line for line in self._said().splitlines() if line.strip()] or [f"exit code {code}"]
+        return lines[-1].strip()
 
     def _watch(self) -> None:
-        """Restart the host whenever it dies, until it is told to leave or cannot be loaded any more."""
+        """Restart the host whenever it dies, until it is told to leave, cannot be loaded any more or is not to be."""
         while True:
             process = self._process
             assert process is not None  # noqa: S101
@@ -216,6 +221,10 @@ class EngineHost:
                 return
             if error := self._out_of_memory(process.returncode):
                 self._fail(error)  # the same again would die the same death; a rung below may not
+                return
+            if not self.settings.is_restarted:
+                name, why = self.settings.model_path.name, self._last_words(process.returncode)
+                self._fail(EngineCrashed(f"{name}: {why}; see {self.log_path}"))
                 return
             for attempt in range(1, _FAILED_LOADS_IN_A_ROW + 1):
                 self._publish(restarts=self._state.restarts + 1)

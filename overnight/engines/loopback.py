@@ -24,12 +24,16 @@ class LoopbackClient(ABC):
         state_path: where the host says where it listens.
         timeout_s: the longest wait for an answer.
         startup_timeout_s: the longest wait for a host that died to come back.
+        rank: which one is asked, where several processes hold the model.
     """
 
-    def __init__(self, state_path: Path, *, timeout_s: float, startup_timeout_s: float) -> None:
+    def __init__(
+        self, state_path: Path, *, timeout_s: float, startup_timeout_s: float, rank: int = 0
+    ) -> None:
         self._state_path = state_path
         self._timeout_s = timeout_s
         self._startup_timeout_s = startup_timeout_s
+        self._rank = rank
         self._state: EngineState | None = None
         self._client: httpx.AsyncClient | None = None
 
@@ -42,7 +46,7 @@ class LoopbackClient(ABC):
             if state.status == "failed":
                 if state.error_kind == OutOfMemory.__name__:
                     raise OutOfMemory(str(state.error))
-                raise EngineCrashed(f"the engine died and cannot be loaded again: {state.error}")
+                raise EngineCrashed(f"the engine died: {state.error}")
             if state.status == "serving" and await self._is_healthy(state):
                 return
             await asyncio.sleep(_POLL_S)
@@ -131,16 +135,23 @@ class LoopbackClient(ABC):
 
     async def _is_healthy(self, state: EngineState) -> bool:
         try:
-            async with httpx.AsyncClient(base_url=str(state.url), timeout=5, trust_env=False) as client:
+            async with httpx.AsyncClient(base_url=self._url(state), timeout=5, trust_env=False) as client:
                 return (await client.get("/health")).status_code == _OK
         except httpx.HTTPError:
             return False
+
+    def _url(self, state: EngineState) -> str:
+        if self._rank == 0:
+            return str(state.url)
+        if self._rank < len(state.urls):
+            return state.urls[self._rank]
+        raise EngineUnavailable(f"{len(state.urls)} processes hold the model; number {self._rank} was asked")
 
     def _http(self) -> httpx.AsyncClient:
         state = self.connected()
         if self._client is None:
             self._client = httpx.AsyncClient(
-                base_url=str(state.url),
+                base_url=self._url(state),
                 headers={"Authorization": f"Bearer {state.token}"},
                 timeout=httpx.Timeout(self._timeout_s, connect=10),
                 limits=httpx.Limits(max_connections=None),

@@ -1,15 +1,23 @@
 """What a host says to the process that started it: one line of JSON on standard output."""
 
 import json
+from collections.abc import Sequence
 
 from overnight.engines.placement import Placement
 from overnight.errors import GpuUnusable, OutOfMemory
 
 
-def say_ready(url: str, load_s: float, placement: Placement | None) -> None:
-    """Say that the model is loaded and answers."""
+def say_ready(url: str, load_s: float, placement: Placement | None, urls: Sequence[str] = ()) -> None:
+    """Say that the model is loaded and answers.
+
+    Args:
+        url: where.
+        load_s: seconds that loading took.
+        placement: where the model lies; None where nobody can say it.
+        urls: of all processes that hold it, where there are several; the first is `url`.
+    """
     where = None if placement is None else placement.as_row()
-    _say({"url": url, "load_s": round(load_s, 3), "placement": where})
+    _say({"url": url, "urls": list(urls or [url]), "load_s": round(load_s, 3), "placement": where})
 
 
 def say_refused(error: OutOfMemory | GpuUnusable) -> None:

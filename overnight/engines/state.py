@@ -17,6 +17,7 @@ class EngineState:
 
     status: str  # loading, serving, failed
     url: str | None = None
+    urls: tuple[str, ...] = ()  # of all processes that hold the model, `url` first
     token: str | None = None
     pid: int | None = None
     slots: int = 1
@@ -38,7 +39,8 @@ def read_state(path: Path) -> EngineState:
         EngineUnavailable: there is no engine, or its file cannot be read.
     """
     try:
-        return EngineState(**read_json(path))
+        row = read_json(path)
+        return EngineState(**(row | {"urls": tuple(row.get("urls", ()))}))
     except (StoreError, TypeError) as error:
         raise EngineUnavailable(f"no engine at {path} ({error})") from None
 

@@ -87,7 +87,7 @@ class Drawer:
             BadResponse: the model's logits are not numbers.
         """
         done: list[dict[int, Verbalisation]] = [{} for _ in request.keys]
-        left = range(len(done))
+        left: Sequence[int] = range(len(done))
         with lens.decoding():
             while left := [vector for vector in left if len(done[vector]) < request.n_draws]:
                 if not is_wanted():

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from overnight.activations.architecture import Architecture
 from overnight.errors import StoreError, UsageError
-from overnight.lens.adapter import Adapter
 from overnight.lens.folder import ADAPTER, WEIGHTS_FILE, LensDescription, read_lens, write_lens
 from overnight.lens.patched import Patched
 from overnight.lens.protocol import Prefilled
@@ -102,7 +101,11 @@ def load_lens(folder: Path, model: Any, tokenizer: Any, device: torch.device) ->
         if isinstance(wanted, PatchedDecoder):
             decoder = Patched(model, architecture, tokenizer, wanted)
         else:
-            adapter = Adapter.read(model, folder / ADAPTER) if wanted.lora_rank else None
+            adapter = None
+            if wanted.lora_rank:
+                from overnight.lens.adapter import Adapter  # noqa: PLC0415 - peft takes seconds
+
+                adapter = Adapter.read(model, folder / ADAPTER)
             decoder = SoftPrompt.of(model, tensors, adapter)
         return FittedLens(decoder, ReadingOut.of(states, tensors))
     except KeyError as error:

@@ -6,14 +6,16 @@ arXiv:2104.08691, but that these depend on a vector.
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from overnight.lens.adapter import Adapter
 from overnight.lens.protocol import Prefilled
+
+if TYPE_CHECKING:
+    from overnight.lens.adapter import Adapter  # imports peft, which takes seconds
 
 _NAMES: Final = ("decoder.weight", "decoder.bias", "decoder.centre", "decoder.spread")
 
@@ -37,7 +39,7 @@ class SoftPrompt(nn.Module):
         bias_ME: Tensor,  # noqa: N803
         centre_D: Tensor,  # noqa: N803
         spread_D: Tensor,  # noqa: N803
-        adapter: Adapter | None = None,
+        adapter: "Adapter | None" = None,
     ) -> None:
         super().__init__()
         device = model.device
@@ -79,7 +81,7 @@ class SoftPrompt(nn.Module):
         return {name: each.detach().cpu().contiguous() for name, each in zip(_NAMES, held, strict=True)}
 
     @classmethod
-    def of(cls, model: Any, tensors: Mapping[str, Tensor], adapter: Adapter | None) -> Self:
+    def of(cls, model: Any, tensors: Mapping[str, Tensor], adapter: "Adapter | None") -> Self:
         """Return the decoder of what was kept.
 
         Raises:

@@ -19,13 +19,19 @@ from overnight.store.run_folder import RunFolder
 _ROUNDS = 50
 _FIRST_TURN_ITEMS = 4
 DEADLINE = "Deadline"  # the name of the state in which a run ends that a deadline cut off
+MISSED = "Missed"  # of that in which one ends whose deadline was over before it began
 
 
-def deadline_of(execution: Execution) -> datetime | None:
-    """Return the moment that ``execution.deadline`` means when a run begins now, in UTC; None without one."""
+def deadline_of(execution: Execution, begins: datetime | None = None) -> datetime | None:
+    """Return the moment that ``execution.deadline`` means for a run that begins then, in UTC; None without one.
+
+    Args:
+        execution: of the run.
+        begins: None is now.
+    """
     if execution.deadline is None:
         return None
-    wall = next_time(execution.deadline, datetime.now().astimezone())
+    wall = next_time(execution.deadline, (begins or datetime.now(UTC)).astimezone())
     # Read off the wall again: the clocks may be put forward or back during the night.
     return wall.replace(tzinfo=None).astimezone(UTC)
 
@@ -34,6 +40,26 @@ def last_call_of(execution: Execution) -> datetime | None:
     """Return when a run that begins now must stop asking, in UTC; None without a deadline."""
     deadline = deadline_of(execution)
     return deadline and last_call(deadline, datetime.now(UTC))
+
+
+def what_was_missed(execution: Execution, scheduled: datetime, now: datetime) -> str | None:
+    """Return, in a sentence, that the night of a run was over before it could begin; None where it was not.
+
+    Such a run waited for the one before it, or for a machine that was off. Its deadline would be the next day's, and
+    it would hold the GPU until then.
+
+    Args:
+        execution: of the run.
+        scheduled: when it was to begin.
+        now: when it begins.
+    """
+    deadline = deadline_of(execution, scheduled)
+    if deadline is None or now < deadline:
+        return None
+    return (
+        f"left out: it was to begin at {scheduled.astimezone():%Y-%m-%d %H:%M}, and its deadline, "
+        f"{deadline.astimezone():%Y-%m-%d %H:%M}, was over before it could"
+    )
 
 
 async def generate_in_rounds(

@@ -27,6 +27,8 @@ from overnight.store.manifest import (
 )
 from overnight.store.run_folder import RunFolder
 
+CANCELLED = "it was cancelled, or its machine went down"
+
 
 def end_block(folder: RunFolder, block: ModelBlock, host: EngineState, held_from: datetime) -> None:
     """Add what a host did to what its block did before; it has let go now."""

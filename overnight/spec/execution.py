@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
 
 from overnight.records import Condition
 from overnight.spec.audit import AuditSettings
@@ -23,6 +31,8 @@ def _auto_or_number(value: object) -> object:
     return value
 
 
+# A block of a Prefect server: its type and its name.
+BlockName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*$")]
 Concession = Literal["concurrency", "context", "quantization", "model"]
 
 
@@ -123,6 +133,15 @@ class Execution(Spec):
         description="models that are held at the same time, at most, where they are expected to fit together; "
         "auto: several on a GPU and at servers of others, one at a time on the processor; 1: never two",
     )
+    num_processes: PositiveInt = Field(
+        default=1,
+        description="processes that share the vectors of a best-of-K trial, a GPU each where there are any",
+    )
+    notify: Annotated[tuple[BlockName, ...], AfterValidator(no_repeats)] = Field(
+        default=(),
+        description="blocks of the Prefect server, as type/name (webhook/night, slack-webhook/team), that are told "
+        "when the run has ended, how, and where its report is; OVERNIGHT_NOTIFY_URL in the environment is told, too",
+    )
     pool: Name | None = Field(
         default=None,
         description="the work pool whose workers carry out the trials, a job a model, such as cluster; null: here",
@@ -130,10 +149,6 @@ class Execution(Spec):
     job_variables: dict[str, Any] = Field(
         default={},
         description="of these jobs, as the pool knows them: {num_gpus: 2, time: '08:00:00', partition: gpu}",
-    )
-    num_processes: PositiveInt = Field(
-        default=1,
-        description="processes that share the vectors of a best-of-K trial, a GPU each where there are any",
     )
     engine: EngineSettings = EngineSettings()
     lens: LensExecution = LensExecution()

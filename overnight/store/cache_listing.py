@@ -14,9 +14,10 @@ MODELS = "models"
 DIGESTS = "digests"  # of files that users keep, by their size and time of change
 STATES = "states"  # of models, by what they depend on
 VECTORS = "vectors"  # directions of traits
+LENSES = "lenses"  # that were fitted
 SEGMENTED = frozenset({REQUESTS, PAIRS})  # kinds that are kept line by line
 _KINDS = (
-    frozenset({"items", MODELS, DIGESTS, STATES, VECTORS}) | SEGMENTED
+    frozenset({"items", MODELS, DIGESTS, STATES, VECTORS, LENSES}) | SEGMENTED
 )  # those that may be named before there is any
 _KEY_DIGITS = 64
 LOCK = ".lock"

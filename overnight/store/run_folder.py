@@ -120,6 +120,36 @@ class TrialFolder:
         return self.results / "index.json"
 
     @property
+    def chunks(self) -> Path:
+        """Which vectors are through, and where what was made of their texts lies."""
+        return self.results / "chunks.jsonl"
+
+    @property
+    def reconstructions(self) -> Path:
+        """Files of the vectors that the encoder made of texts."""
+        return self.results / "reconstructions"
+
+    @property
+    def candidates(self) -> Path:
+        """A line a vector: its texts, and how far each is from it."""
+        return self.results / "candidates.jsonl"
+
+    @property
+    def k_sweep(self) -> Path:
+        """What the best of K texts recovers, in full."""
+        return self.results / "k_sweep_results.json"
+
+    @property
+    def k_sweep_table(self) -> Path:
+        """The same as one row a number."""
+        return self.results / "k_sweep.csv"
+
+    @property
+    def recovery_sums(self) -> Path:
+        """What the best of K texts adds to every measure, by source; those of several trials add up."""
+        return self.results / "recovery" / "oracle.npz"
+
+    @property
     def significance(self) -> Path:
         """The comparison of the arms."""
         return self.results / "significance.json"

@@ -16,7 +16,7 @@ from overnight.vectors.floats import Kept
 
 SUFFIX = ".safetensors"
 _TENSOR = "states"
-_NAMES = {Kept.FLOAT32: "F32", Kept.FLOAT16: "F16", Kept.BFLOAT16: "BF16"}
+NAMES = {Kept.FLOAT32: "F32", Kept.FLOAT16: "F16", Kept.BFLOAT16: "BF16"}
 _LONGEST_HEADER = 1 << 20
 
 
@@ -40,16 +40,25 @@ def map_shard(path: Path, kept: Kept) -> NDArray[Any]:
     Raises:
         StoreError: it is not such a file.
     """
+    return map_tensor(path, _TENSOR, kept)
+
+
+def map_tensor(path: Path, name: str, kept: Kept) -> NDArray[Any]:
+    """Return one tensor of a file without reading it.
+
+    Raises:
+        StoreError: the file has none of that name and kind.
+    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= _LONGEST_HEADER:
                 raise StoreError(f"{path}: not a file of states (its header would have {length} bytes)")
-            found = json.loads(file.read(length))[_TENSOR]
+            found = json.loads(file.read(length))[name]
             first, end = found["data_offsets"]
             shape = tuple(found["shape"])
-            if found["dtype"] != _NAMES[kept]:
-                raise StoreError(f"{path}: holds {found['dtype']}, wanted {_NAMES[kept]}")
+            if found["dtype"] != NAMES[kept]:
+                raise StoreError(f"{path}: holds {found['dtype']}, wanted {NAMES[kept]}")
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None

@@ -1,5 +1,6 @@
 """The command line as a user has it: a process of its own, the real engine, the real model."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -163,13 +164,30 @@ def base_environment(tmp_path_factory, model_cache) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def api(base_environment, tmp_path_factory) -> Iterator[str]:
     """Return the address of a real Prefect server."""
+    with _server(base_environment, tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+@pytest.fixture
+def start_server(tmp_path_factory) -> Callable[[dict[str, str]], contextlib.AbstractContextManager[str]]:
+    """Return what starts a Prefect server of its own in an environment, and ends it."""
+    return lambda environment: _server(environment, tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    return _free_port
+
+
+@contextlib.contextmanager
+def _server(environment: dict[str, str], home: Path) -> Iterator[str]:
     port = _free_port()
-    environment = base_environment | {
+    environment = environment | {
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_HOME": str(tmp_path_factory.mktemp("server")),
+        "PREFECT_HOME": str(home),
     }
-    log = tmp_path_factory.mktemp("log") / "server.log"
+    log = home / "server.log"
     with log.open("w") as out:
         server = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start"],

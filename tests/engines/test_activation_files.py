@@ -1,6 +1,7 @@
 """What is written of sequences: projections, means, weights of attention; by definition and by plain transformers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -248,6 +249,26 @@ def test_a_batch_that_does_not_fit_is_halved_and_one_sequence_fails_alone(
     assert not (tmp_path / "out" / "c.safetensors").exists()
 
 
+def test_what_fitted_is_kept_for_the_next_states_at_places(tmp_path, model) -> None:
+    # Vectors come in many requests: that too many do not fit is found out once.
+    capturer = Capturer(model)
+    capturer._architecture = capturing.Architecture(model)
+    through = capturer._pass
+
+    def limited(batch, until):
+        if len(batch) * max(map(len, batch)) > 12:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 7 bytes")
+        through(batch, until=until)
+
+    capturer._pass = limited
+    inputs = tuple(SequenceInput(id=name, text="-", places=(0,)) for name in IDS)
+    asked = ActivationRequest(sequences=inputs, out=tmp_path, placed=(LAST,))
+    read_by = [replace(each, places=(0,)) for each in sequences()]
+    halvings = [capturer.capture(asked, read_by, budget=1000).halvings for _ in range(2)]
+    assert halvings[0] >= 1
+    assert halvings[1] == 0
+
+
 def test_a_budget_counts_padding(tmp_path, model) -> None:
     rows = []
     hook = model.model.register_forward_pre_hook(
@@ -330,3 +351,23 @@ def test_null_directions_that_traits_share_count_for_each_of_them(drawn) -> None
         np.testing.assert_allclose(
             together.project(states, 1)[1][:, place], alone.project(states, 1)[1][:, 0], rtol=1e-5
         )
+
+
+def test_states_at_places_are_those_of_the_model_whatever_is_padded(family, model, tmp_path) -> None:
+    # Places in any order, one of them the last token; the longest sequence is in the same batch.
+    places = {"a": (10, 0, 4), "b": (1,), "c": (6,), "d": (0, 1)}
+    asked = ActivationRequest(
+        sequences=tuple(SequenceInput(id=name, text="-", places=at) for name, at in places.items()),
+        out=tmp_path,
+        placed=(POINTS[5], POINTS[2]),
+    )
+    read_by = [replace(each, places=places[each.id]) for each in sequences()]
+    captured = Capturer(model).capture(asked, read_by, budget=1000)
+    assert captured.n_batches == 1
+    for name, at in places.items():
+        tensors, about = read(tmp_path / f"{name}.safetensors")
+        assert tensors["placed"].shape == (len(at), 2, WIDTH)
+        assert json.loads(about["placed_points"]) == labels((POINTS[5], POINTS[2]))
+        for column, point in enumerate((POINTS[5], POINTS[2])):
+            states = plain(family, model, name, point)[list(at)]
+            assert tensors["placed"][:, column] == pytest.approx(states, rel=1e-4, abs=1e-4)

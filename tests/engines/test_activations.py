@@ -18,12 +18,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from overnight.activations.points import Component, Point, every_sublayer, labels  # noqa: E402
 from overnight.activations.positions import Positions  # noqa: E402
 from overnight.activations.request import ActivationRequest, SequenceInput  # noqa: E402
+from overnight.best_of_k.places import PlacesRequest  # noqa: E402
 from overnight.engines.host import EngineHost, HostSettings  # noqa: E402
 from overnight.engines.kept_tokens import kept_tokens  # noqa: E402
 from overnight.engines.transformers.client import TransformersEngine  # noqa: E402
 from overnight.errors import EngineUnavailable, UsageError  # noqa: E402
 from overnight.planning.requests import Request  # noqa: E402
 from overnight.prompting.messages import Message  # noqa: E402
+from overnight.spec.positions import VectorPositions  # noqa: E402
 
 CONTEXT_TOKENS = 256
 N_LAYERS, WIDTH, N_TRAITS = 30, 576, 3
@@ -192,6 +194,51 @@ def test_states_of_an_answer_are_those_of_one_pass_over_its_own_tokens(
         for row, state in zip(found["pooled"], (states[8], states[29]), strict=True):
             mean = state[n_prompt : n_prompt + 5].mean(dim=0)
             assert (row - mean).abs().max() <= 1e-4 * max(1, mean.abs().max())
+
+
+def test_states_of_chosen_tokens_are_those_of_a_pass_over_the_whole_text(host, plain, tmp_path) -> None:
+    model, tokenizer = plain
+    talk = (*CHAT, Message(role="assistant", content="Paris."))
+    sources = (
+        SequenceInput(id="talk", messages=talk, is_whole=True),
+        SequenceInput(id="line", text=LINE),
+        SequenceInput(id="short", text="Yes"),
+    )
+    asked = PlacesRequest(sequences=sources, rule=VectorPositions(per_sequence=500))
+    (answer,) = _ask(host, lambda engine: engine.places(asked))
+    chosen = {each.id: each for each in answer.texts}
+    assert chosen["short"].why == "it has 1 tokens, and 5 come before the first that may be taken"
+    ids = {
+        "talk": tokenizer.apply_chat_template(list(talk), return_dict=False),
+        "line": tokenizer(LINE)["input_ids"],
+    }
+    said = {"system": "Be brief.", "user": "What is the capital of France?", "assistant": "Paris."}
+    for name, first in (("talk", 1), ("line", 0)):  # a conversation begins with a special token
+        assert chosen[name].n_tokens == len(ids[name])
+        places = sorted(chosen[name].places, key=lambda place: place.position)
+        assert [place.position for place in places] == list(range(first + 5, len(ids[name])))
+        for place in places:
+            if place.role is None:
+                assert (place.before + place.token + place.after) in LINE
+            elif place.role != "special":
+                assert place.token.strip() in said[place.role]
+    roles = [place.role for place in sorted(chosen["talk"].places, key=lambda place: place.position)]
+    assert roles.count("user") == len(tokenizer(said["user"])["input_ids"])
+    assert roles.count("assistant") == len(tokenizer(said["assistant"])["input_ids"])
+    wanted = ActivationRequest(
+        sequences=tuple(
+            replace(each, places=tuple(place.position for place in chosen[each.id].places[:4]))
+            for each in sources[:2]
+        ),
+        out=tmp_path / "placed",
+        placed=(POOLED[0],),
+    )
+    (answer,) = _ask(host, lambda engine: engine.activations(wanted))
+    for each, came in zip(wanted.sequences, answer.sequences, strict=True):
+        assert came.error is None
+        found = _load(came.path)["placed"][:, 0]
+        states = _hidden_states(model, ids[each.id])[8][list(each.places)]
+        assert (found - states).abs().max() <= 1e-4 * max(1, states.abs().max())
 
 
 def test_one_sequence_fails_alone_and_a_point_that_is_not_there_is_refused(host, tmp_path) -> None:

@@ -1,17 +1,24 @@
 """Vectors in words and words in vectors by processes of their own: the same from one of them as from several."""
 
 import asyncio
+import contextlib
+import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
+import psutil  # noqa: E402
 import safetensors.torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from overnight.activations.architecture import Architecture  # noqa: E402
-from overnight.engines.holding import connect, hold  # noqa: E402
+from overnight.engines.holding import connect_all, hold  # noqa: E402
+from overnight.errors import EngineCrashed, EngineUnavailable, OutOfMemory  # noqa: E402
 from overnight.lens.drawing import Drawer  # noqa: E402
 from overnight.lens.fitting_rows import FittingRows  # noqa: E402
 from overnight.lens.folder import LensDescription  # noqa: E402
@@ -134,21 +141,145 @@ async def _work(engine, chunk: VerbaliseRequest, out: Path):
     return list(said.draws), load_file(out)["vectors"]
 
 
-def test_a_host_draws_and_encodes_what_the_lens_does(weights, chunks, expected, tmp_path) -> None:
-    model, execution = _model(weights), _execution(1)
+async def _shared(model, execution, folder: Path, chunks):
+    """Return what the processes of a host make of the chunks, which they share."""
+    engines = connect_all(model, execution, folder)
 
-    async def work():
-        engine = connect(model, execution, tmp_path)
-        try:
-            return [await _work(engine, chunk, tmp_path / "out") for chunk in chunks]
-        finally:
+    async def share(rank: int):
+        mine = range(rank, len(chunks), len(engines))
+        return {place: await _work(engines[rank], chunks[place], folder / f"{place}") for place in mine}
+
+    try:
+        found = {}
+        for each in await asyncio.gather(*map(share, range(len(engines)))):
+            found |= each
+        return [found[place] for place in range(len(chunks))]
+    finally:
+        for engine in engines:
             await engine.close()
 
-    with hold(model, weights, 64, execution, tmp_path) as host:
+
+def _held(weights, n_processes: int, folder: Path):
+    model, execution = _model(weights), _execution(n_processes)
+    return model, execution, hold(model, weights, 64, execution, folder)
+
+
+def _require_same(found, expected) -> None:
+    for (said, vectors), wanted, of_texts in zip(found, *expected, strict=True):
+        assert _ids(said) == _ids(wanted)
+        assert torch.allclose(vectors, of_texts, atol=1e-4)
+
+
+def _ids(draws) -> list[list[tuple[int, ...]]]:
+    return [[draw.token_ids for draw in of_vector] for of_vector in draws]
+
+
+def test_one_process_says_what_the_lens_does(weights, chunks, expected, tmp_path) -> None:
+    model, execution, holder = _held(weights, 1, tmp_path)
+    with holder as host:
         host.start()
-        found = asyncio.run(work())
-    assert [[[draw.text for draw in v] for v in said] for said, _ in found] == [
-        [[draw.text for draw in v] for v in said] for said in expected[0]
-    ]
-    for (_, vectors), wanted in zip(found, expected[1], strict=True):
-        assert torch.allclose(vectors, wanted, atol=1e-4)
+        assert host.state.urls == (host.state.url,)
+        _require_same(asyncio.run(_shared(model, execution, tmp_path, chunks)), expected)
+
+
+def test_two_processes_say_the_same_and_one_that_is_killed_takes_the_other_down(
+    weights, chunks, expected, tmp_path
+) -> None:
+    model, execution, holder = _held(weights, 2, tmp_path)
+
+    async def ask_on():
+        first, _ = connect_all(model, execution, tmp_path)
+        try:
+            while True:
+                await first.verbalise(chunks[0])
+        except EngineUnavailable:
+            await first.recover()
+        finally:
+            await first.close()
+
+    with holder as host:
+        host.start()
+        assert len(set(host.state.urls)) == 2
+        assert host.state.urls[0] == host.state.url
+        _require_same(asyncio.run(_shared(model, execution, tmp_path, chunks)), expected)
+        processes = _tree(host.state.pid)
+        assert len(processes) == 3
+        killed = next(each for each in processes if each.environ().get("RANK") == "1")
+        timer = threading.Timer(0.3, killed.kill)
+        timer.start()
+        with pytest.raises(
+            (EngineCrashed, OutOfMemory)
+        ) as error:  # out of memory: on a machine that has none left
+            asyncio.run(ask_on())
+        assert _gone(processes)
+    said = str(error.value)
+    assert "process 1 of 2 (counted from 0) died of SIGKILL" in said or isinstance(error.value, OutOfMemory)
+    assert str(tmp_path / "tiny.log") in said
+
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from tests.engines.test_lens_processes import _held
+_, _, holder = _held(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+with holder as host:
+    host.start()
+    print(host.state.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def _held_elsewhere(weights, n_processes: int, folder: Path):
+    """Yield a process that holds a group, and the group with all that it has started."""
+    arguments = [str(weights), str(n_processes), str(folder)]
+    parent = subprocess.Popen([sys.executable, "-c", _HOLDER, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        processes = _tree(int(parent.stdout.readline()))
+        assert len(processes) == 1 + n_processes
+        yield parent, processes
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+
+
+def test_three_processes_say_the_same_and_none_is_left_when_their_parent_is_killed(
+    weights, chunks, expected, tmp_path
+) -> None:
+    with _held_elsewhere(weights, 3, tmp_path) as (parent, processes):
+        found = asyncio.run(_shared(_model(weights), _execution(3), tmp_path, chunks))
+        _require_same(found, expected)
+        parent.kill()
+        assert _gone(processes)
+
+
+@pytest.mark.slow
+def test_no_process_is_left_when_what_started_them_is_killed(weights, tmp_path) -> None:
+    with _held_elsewhere(weights, 2, tmp_path) as (_, processes):
+        processes[0].kill()
+        assert _gone(processes)
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_load_says_why(weights, tmp_path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(weights, broken)
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    _, _, holder = _held(broken, 2, tmp_path)
+    with (
+        holder as host,
+        pytest.raises(EngineCrashed, match=r"process \d of 2 .* exit code 1; the last it said: "),
+    ):
+        host.start()
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    """Return a process and all that it has started."""
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def _gone(processes: list[psutil.Process]) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    return not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]

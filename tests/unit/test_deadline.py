@@ -3,7 +3,7 @@
 import asyncio
 import csv
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,12 @@ from overnight.engines.protocol import Completion
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
 from overnight.runs.building import build_requests
-from overnight.runs.deadline import answered, generate_in_rounds, what_was_left
+from overnight.runs.deadline import answered, generate_in_rounds, what_was_left, what_was_missed
 from overnight.runs.generating import count_draws
 from overnight.runs.opening import create_run, load_plan
 from overnight.runs.parsing import write_predictions
 from overnight.runs.scoring import write_scores
+from overnight.spec.execution import Execution
 from overnight.spec.run_options import RunOptions
 from overnight.store.journal import read_rows
 
@@ -136,3 +137,27 @@ def test_what_came_in_before_the_deadline_is_in_the_journal_once(cut_run) -> Non
     for trial in trials:
         names = [row["custom_id"] for row in read_rows(folder.trial(trial.slug).journal)]
         assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "begins", "is_missed"),
+    [
+        ("2026-11-22 22:00", "2026-11-22 22:00", False),
+        ("2026-11-22 22:00", "2026-11-23 06:30", False),  # a short night
+        ("2026-11-22 22:00", "2026-11-23 07:00", True),
+        ("2026-11-22 22:00", "2026-11-23 21:00", True),  # a machine that was turned on in the evening
+        ("2026-11-23 06:00", "2026-11-23 06:01", False),
+    ],
+)
+def test_a_night_is_missed_when_its_own_morning_has_come(
+    scheduled: str, begins: str, is_missed: bool
+) -> None:
+    # Taken for that of the next day, the deadline would let it hold the GPU for a day.
+    at, now = (datetime.fromisoformat(text).astimezone() for text in (scheduled, begins))
+    said = what_was_missed(Execution(deadline="07:00"), at.astimezone(UTC), now)
+    assert (said is not None) == is_missed
+    if said:
+        assert said.startswith(
+            "left out: it was to begin at 2026-11-22 22:00, and its deadline, 2026-11-23 07:00"
+        )
+    assert what_was_missed(Execution(), at, now) is None

@@ -12,6 +12,7 @@ from overnight.activations.answer import ActivationAnswer, Failure, SequenceAnsw
 from overnight.activations.capturing import Captured, Capturer
 from overnight.activations.request import ActivationRequest, SequenceInput
 from overnight.activations.tokens import TokenSequence, written_pieces
+from overnight.engines.transformers.conversations import read_conversation
 from overnight.engines.transformers.errands import run_errand
 from overnight.engines.transformers.loading import Loaded
 from overnight.engines.transformers.prompts import PromptRenderer
@@ -92,15 +93,19 @@ class Activations:
         try:
             if sequence.messages is None:
                 reply = tuple(self._tokenizer(sequence.text)["input_ids"])
+            elif sequence.is_whole:
+                prompt, reply = read_conversation(self._tokenizer, self._renderer, sequence.messages).ids, ()
             else:
                 prompt = self._renderer.ids(
                     [{"role": each["role"], "content": each["content"]} for each in sequence.messages]
                 )
                 reply = sequence.reply_ids
             ids = (*prompt, *reply)
+            if sequence.places:
+                ids = _up_to_last_place(ids, sequence.places)
             self._require_known(ids)
-            pieces = written_pieces(ids, self._decode)
-        except (KeyError, TypeError, ValueError, OverflowError, TemplateError) as error:
+            pieces = () if sequence.places else written_pieces(ids, self._decode)
+        except (KeyError, TypeError, ValueError, OverflowError, TemplateError, UsageError) as error:
             ids, pieces = (), ()
             failure = Failure("UsageError", f"sequence {sequence.id}: {type(error).__name__}: {error}")
         if failure is None and not ids:
@@ -110,7 +115,8 @@ class Activations:
             failure = Failure(
                 "ContextOverflow", f"{said}; raise execution.engine.context_tokens or shorten it"
             )
-        tokens = TokenSequence(id=sequence.id, ids=ids, n_prompt=len(prompt))
+        n_prompt = min(len(prompt), len(ids))
+        tokens = TokenSequence(id=sequence.id, ids=ids, n_prompt=n_prompt, places=sequence.places)
         return _Read(tokens, pieces, failure)
 
     def _require_known(self, ids: Sequence[int]) -> None:
@@ -123,6 +129,14 @@ class Activations:
     def _decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
+
+
+def _up_to_last_place(ids: tuple[int, ...], places: Sequence[int]) -> tuple[int, ...]:
+    """Return the tokens that states of some places depend on: a token attends to none behind it."""
+    last = max(places)
+    if last >= len(ids):
+        raise ValueError(f"no token at place {last}, it has {len(ids)}")
+    return ids[: last + 1]
 
 
 def _answer(read: _Read, captured: Captured, request: ActivationRequest) -> SequenceAnswer:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from overnight.activations.answer import ActivationAnswer
 from overnight.activations.request import ActivationRequest
+from overnight.best_of_k.places import PlacesAnswer, PlacesRequest
 from overnight.engines.alternatives import read_steps
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.protocol import Completion, Step
@@ -108,6 +109,19 @@ class TransformersEngine(LoopbackClient):
             raise BadResponse(
                 f"the transformers host answered without {error}: {str(answer)[:200]}"
             ) from None
+
+    async def places(self, request: PlacesRequest) -> PlacesAnswer:
+        """Return the tokens of some texts whose states are to be taken; nothing is computed for it.
+
+        Raises:
+            UsageError: the model's tokenizer does not say where tokens stand.
+            EngineError: see ``ask``.
+        """
+        body = await self.post("/places", request.to_json())
+        try:
+            return PlacesAnswer.from_json(body)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadResponse(f"the transformers host answered without {error}: {str(body)[:200]}") from None
 
     def raise_for(self, kind: str, message: str) -> None:
         """Raise what the host's names of errors mean."""

@@ -7,6 +7,7 @@ the settings as JSON; one line on standard output says that it serves; the end o
                     -> the answer
     POST /count     messages -> tokens of the prompt
     POST /activations   sequences, and what of them is wanted -> a file of each, and what became of it
+    POST /places    texts, and a rule -> the tokens of each whose states are to be taken, and what stands there
     POST /verbalise     vectors, and how often each is to be said in words -> the texts
     POST /reconstruct   texts -> a file with a vector of each
     GET  /health    what is held, how, and what was computed
@@ -46,6 +47,7 @@ class HeldModel:
             batch_budget,
             large_blocks_given_back,
         )
+        from overnight.engines.transformers.places import Places  # noqa: PLC0415
         from overnight.engines.transformers.prompts import PromptRenderer  # noqa: PLC0415
         from overnight.engines.transformers.scheduling import Scheduler  # noqa: PLC0415
 
@@ -62,6 +64,7 @@ class HeldModel:
                 trust_remote_code=settings["trust_remote_code"],
                 gpus_there=settings["gpus_there"],
                 may_offload=settings.get("may_offload", False),
+                gpu=settings.get("gpu", 0),
             )
         self.placement = loaded.placement
         self._context_tokens = settings["context_tokens"]
@@ -100,6 +103,7 @@ class HeldModel:
         self._activations = Activations(
             loaded, self._renderer, self.scheduler, self._context_tokens, decoder.forget, reading
         )
+        self._places = Places(loaded.tokenizer, self._renderer, self._context_tokens)
         self._lenses = Lenses(
             loaded,
             self._decode,
@@ -120,6 +124,7 @@ class HeldModel:
             "POST /complete": self.complete,
             "POST /count": self.count,
             "POST /activations": self._activations.answer,
+            "POST /places": self._places.answer,
             "POST /verbalise": self._lenses.verbalise,
             "POST /reconstruct": self._lenses.reconstruct,
             HEALTH: self.health,

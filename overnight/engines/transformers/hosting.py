@@ -38,12 +38,22 @@ class Held(Protocol):
 
 
 def run_host(hold: Callable[[dict[str, Any]], Held]) -> None:
-    """Load, serve, and leave with the process that asked for it.
+    """Load what standard input names, serve, and leave with the process that asked for it; see ``serve_held``."""
+    serve_held(hold, json.loads(sys.stdin.readline()), say_ready)
+
+
+def serve_held(
+    hold: Callable[[dict[str, Any]], Held],
+    settings: dict[str, Any],
+    say: Callable[[str, float, Placement], None],
+) -> None:
+    """Load, serve, and leave when standard input ends.
 
     Args:
         hold: loads the model that the settings name; what it imports is imported after the threads are set.
+        settings: what to hold, and how.
+        say: told the address, the seconds that loading took and where the model lies, once it serves.
     """
-    settings = json.loads(sys.stdin.readline())
     limit_memory(settings["memory_limit_bytes"])
     # Read when torch is loaded. Threads that spin while they wait for each other take the processor from the one that
     # they wait for, as soon as anything else runs on the machine: measured, five to ten times slower.
@@ -51,6 +61,7 @@ def run_host(hold: Callable[[dict[str, Any]], Held]) -> None:
     # bitsandbytes and the tokenizer have pools of their own, which nothing but these sets.
     os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(settings["threads"])
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
+    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     started = time.monotonic()
     try:
         held = hold(settings)
@@ -66,9 +77,8 @@ def run_host(hold: Callable[[dict[str, Any]], Held]) -> None:
         print(f"{lack}{type(error).__name__}: {said}", file=sys.stderr)  # noqa: T201 - the log of the host
         sys.exit(1)
     load_s = time.monotonic() - started
-    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     held.start()
-    asyncio.run(_serve(held, settings, load_s))
+    asyncio.run(_serve(held, settings, load_s, say))
 
 
 def _leave_with_the_parent() -> None:
@@ -76,9 +86,11 @@ def _leave_with_the_parent() -> None:
     os._exit(0)  # a batch that nobody waits for any more may be under way
 
 
-async def _serve(held: Held, settings: dict[str, Any], load_s: float) -> None:
+async def _serve(
+    held: Held, settings: dict[str, Any], load_s: float, say: Callable[[str, float, Placement], None]
+) -> None:
     server = await LoopbackServer(settings["token"], held.handlers(), public=frozenset({HEALTH})).start(
         settings["port"]
     )
-    say_ready(f"http://127.0.0.1:{settings['port']}", load_s, held.placement)
+    say(f"http://127.0.0.1:{settings['port']}", load_s, held.placement)
     await server.serve_forever()

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from overnight.engines.placement import Placement, require_usable_gpu, require_whole
 from overnight.engines.transformers.memory import release
+from overnight.errors import GpuUnusable
 
 _INSTALL = (
     "install one that can: see https://pytorch.org/get-started/locally for the driver's version of CUDA"
@@ -48,6 +49,7 @@ def load(
     trust_remote_code: bool = False,
     gpus_there: Sequence[str] = (),
     may_offload: bool = False,
+    gpu: int = 0,
 ) -> Loaded:
     """Return the model of a folder.
 
@@ -60,6 +62,7 @@ def load(
         trust_remote_code: run the code that comes with the weights.
         gpus_there: that this machine has, whatever torch can use of them.
         may_offload: the processor may take the place of a GPU.
+        gpu: which one, of those that torch sees.
 
     Raises:
         GpuUnusable: torch cannot use the GPU that was asked for, or that there is.
@@ -67,7 +70,7 @@ def load(
         RuntimeError, MemoryError: it does not fit.
     """
     _silence()
-    place = choose_device(device, gpus_there, may_offload=may_offload)
+    place = choose_device(device, gpus_there, may_offload=may_offload, gpu=gpu)
     precision: torch.dtype = getattr(torch, dtype)
     more = {"attn_implementation": attention} if attention else {}
     if bits is not None:
@@ -93,12 +96,13 @@ def load(
 
 
 def choose_device(
-    name: str | None, gpus_there: Sequence[str] = (), *, may_offload: bool = False
+    name: str | None, gpus_there: Sequence[str] = (), *, may_offload: bool = False, gpu: int = 0
 ) -> torch.device:
     """Return the device that was named, or the best that there is.
 
     Raises:
-        GpuUnusable: the one that was named is not there; or none was, and torch cannot use the GPU that is there.
+        GpuUnusable: the one that was named is not there; or none was, and torch cannot use the GPU that is there; or
+            there are fewer GPUs than processes that want one each.
     """
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     found = [kind for kind, is_there in has.items() if is_there]
@@ -112,7 +116,14 @@ def choose_device(
             install=_INSTALL,
         )
     chosen = name or (found[0] if found else "cpu")
-    return torch.device(chosen, 0) if chosen == "cuda" else torch.device(chosen)
+    if chosen != "cuda":
+        return torch.device(chosen)
+    if gpu >= torch.cuda.device_count():
+        raise GpuUnusable(
+            f"torch sees {torch.cuda.device_count()} GPUs, and more processes want one each; lower "
+            "execution.num_processes, or set execution.engine.transformers.device: cpu to share the processor"
+        )
+    return torch.device(chosen, gpu)
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -38,6 +38,21 @@ class PromptRenderer:
             )
         )
 
+    def conversation(self, messages: Sequence[dict[str, str]]) -> str:
+        """Return a conversation as text, with nothing behind it that makes the model answer.
+
+        Raises:
+            TemplateError: the template does not take such a one.
+        """
+        if self.template == "plain":
+            return "\n\n".join(message["content"] for message in messages)
+        if self.template == "system_in_user":
+            messages = with_system_in_user(messages)
+        text: str = self._tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=False, tokenize=False
+        )
+        return text
+
     def _keeps_system(self) -> bool:
         try:
             text = self._tokenizer.apply_chat_template(_PROBE, add_generation_prompt=True, tokenize=False)

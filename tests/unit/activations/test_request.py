@@ -15,6 +15,7 @@ from overnight.prompting.messages import Message
 
 CHAT = SequenceInput(id="p0", messages=(Message(role="user", content="Hm?"),), reply_ids=(7, 8))
 TEXT = SequenceInput(id="line_3", text="Oh.")
+WHOLE = SequenceInput(id="w", messages=(Message(role="user", content="Hm?"),), is_whole=True, places=(4, 2))
 
 
 def request(**changes: Any) -> ActivationRequest:
@@ -37,6 +38,8 @@ def test_what_is_posted_is_what_was_asked() -> None:
     )
     assert ActivationRequest.from_json(json.loads(json.dumps(asked.to_json()))) == asked
     assert ActivationRequest.from_json(json.loads(json.dumps(request().to_json()))) == request()
+    some = request(sequences=(WHOLE,), placed=(Point(1, Component.RESIDUAL_OUT),))
+    assert ActivationRequest.from_json(json.loads(json.dumps(some.to_json()))) == some
 
 
 def test_what_is_answered_is_what_was_computed() -> None:
@@ -107,3 +110,25 @@ def test_asking_imports_no_torch() -> None:
     )
     imported = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert imported & {"torch", "transformers", "numpy", "safetensors"} == set()
+
+
+def test_states_at_places_are_asked_for_alone_and_of_every_sequence() -> None:
+    # Nothing behind the last place is computed, so that nothing else can be told of all tokens.
+    point = Point(1, Component.RESIDUAL_OUT)
+    assert request(sequences=(WHOLE,), placed=(point,)).points == (point,)
+    with pytest.raises(UsageError, match="places and the points that are wanted at them come together"):
+        request(sequences=(WHOLE, TEXT), placed=(point,))
+    with pytest.raises(UsageError, match="places and the points that are wanted at them come together"):
+        request(sequences=(WHOLE,))
+    for other in ({"raw": (point,)}, {"attention_layer": 0}, {"internals_of": 0}):
+        with pytest.raises(UsageError, match="ask for other things by themselves"):
+            request(sequences=(WHOLE,), placed=(point,), **other)
+
+
+def test_what_is_not_to_be_answered_has_no_reply() -> None:
+    with pytest.raises(UsageError, match="has messages and no reply"):
+        SequenceInput(id="a", messages=WHOLE.messages, is_whole=True, reply_ids=(7,))
+    with pytest.raises(UsageError, match="has messages and no reply"):
+        SequenceInput(id="a", text="Oh.", is_whole=True)
+    with pytest.raises(UsageError, match="place -1: wanted 0 or more"):
+        SequenceInput(id="a", text="Oh.", places=(3, -1))

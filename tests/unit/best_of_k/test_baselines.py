@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overnight.best_of_k.baselines import mean_vector, others, reconstructions_of, shuffled
+from overnight.best_of_k.baselines import mean_vector, means_without_own, others, reconstructions_of, shuffled
 from overnight.best_of_k.definitions import Measure
 from overnight.best_of_k.recovery import recovery
 from overnight.best_of_k.sums import RecoverySums, RecoveryTally
@@ -67,6 +67,11 @@ def test_the_mean_vector_recovers_nothing() -> None:
     without = np.stack([mean_vector(sums, source) for source in sources])
     assert without[0] == pytest.approx(x[[source != "s0" for source in sources]].mean(axis=0))
     assert recovery(sums_of(x, without, sources), 1, Measure.NORMALISED_MSE) > 1.0
+    assert means_without_own(sums) == pytest.approx(
+        np.stack([mean_vector(sums, source) for source in sums.sources])
+    )
+    with pytest.raises(UndefinedMetricError, match="1 sources"):
+        means_without_own(sums_of(x[:1], x[:1], ["s0"]))
     with pytest.raises(UndefinedMetricError, match="no vector is left"):
         mean_vector(sums_of(x[:1], x[:1], ["s0"]), "s0")
 

@@ -4,8 +4,14 @@ from scipy import stats
 
 from overnight.best_of_k.definitions import Measure
 from overnight.best_of_k.order_statistics import rank_weights
-from overnight.best_of_k.recovery import left_out_totals, recovery
-from overnight.best_of_k.resampling import enough_vectors, intervals, resample
+from overnight.best_of_k.recovery import left_out, recovery
+from overnight.best_of_k.resampling import (
+    NO_RESAMPLES,
+    enough_vectors,
+    intervals,
+    resample,
+    without_resamples,
+)
 from overnight.best_of_k.sums import RecoverySums, RecoveryTally, merge
 from overnight.stats.clustered import resampled_counts
 from overnight.stats.rng import stream
@@ -47,7 +53,7 @@ def test_without_a_source_is_what_the_other_vectors_give() -> None:
         again = sums_of(x[rows], y[rows], [sources[i] for i in rows])
         for (k, measure), each in found.items():
             assert each.left_out[place] == pytest.approx(recovery(again, k, measure), rel=1e-10)
-    assert left_out_totals(sums_of(x, y, sources), 1).n.tolist() == [11, 11, 11, 11, 12]
+    assert left_out(sums_of(x, y, sources)).n.tolist() == [11, 11, 11, 11, 12]
 
 
 @pytest.mark.parametrize("method", ["percentile", "BCa"])
@@ -155,3 +161,15 @@ def test_roles_add_up_to_the_whole_and_small_ones_are_named() -> None:
         recovery(whole, 4, Measure.FVE), rel=1e-12
     )
     assert enough_vectors(of_role) == (["user"], {"system": "5 vectors; at least 11 are wanted"})
+
+
+def test_without_resamples_there_is_the_same_number_and_no_interval() -> None:
+    x, y, sources = drawn(14, 5)
+    sums = sums_of(x, y, sources)
+    alone = without_resamples(sums, KS)
+    for key, found in resample(sums, KS, n_resamples=5, seed=1).items():
+        assert alone[key].value == found.value
+        assert (alone[key].standard_error, alone[key].bias) == (None, None)
+        of_each = intervals(alone[key])
+        assert (of_each.percentile.low, of_each.bca.high) == (None, None)
+        assert of_each.percentile.undefined_because == NO_RESAMPLES
