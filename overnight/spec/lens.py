@@ -83,7 +83,9 @@ class LensSpec(Spec):
         default=None, description="whose residual_out is said in words, from 0; of a fitted lens: its own"
     )
     text_tokens: PositiveInt = Field(default=16, le=4096, description="of a text, at most")
-    decoder: Annotated[SoftPromptDecoder | PatchedDecoder, Field(discriminator="kind")] = SoftPromptDecoder()
+    decoder: Annotated[SoftPromptDecoder | PatchedDecoder, Field(discriminator="kind")] = Field(
+        default=SoftPromptDecoder(), description="how a vector is said in words: soft_prompt or patched"
+    )
     fit: LensFit | None = Field(default=None, description="how it is fitted; this or `path`")
 
     @model_validator(mode="after")

@@ -456,6 +456,7 @@ def test_a_sweep_that_is_not_there_is_named(argument: str, capsys: pytest.Captur
     assert left_with("validate", argument) == 2
     assert capsys.readouterr().err == (
         f"overnight: {argument}: no such file; give a path, or the name of a shipped sweep: "
+        "k-sweep-quickstart, k_sweep, k_sweep_no_bootstrap, k_sweep_quick, "
         "prompt-overnight, prompt-quick-validation, quickstart, "
         "traits-gemma-2-2b, traits-llama-3.1-8b, traits-quickstart, "
         "uncertainty-baseline-validation, uncertainty-extensions, uncertainty-full-grid, uncertainty-large-models, "
