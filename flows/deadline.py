@@ -71,7 +71,7 @@ def _ask(
     """Ask the trials of one model in rounds; return the states of those that failed."""
     get_run_logger().info("%s is asked until %s", block.model.name, f"{until.astimezone():%H:%M:%S}")
     try:
-        fit_lenses(folder, on_its_rung(folder, block), spec.execution)
+        fit_lenses(folder, on_its_rung(folder, block), spec.execution, until=until)
         with served(folder, block, spec.execution, until=until):
             ask = ask_in_rounds.with_options(retries=n_rungs_below(folder, block))
             ask(folder.path, block.model.name, until, skip_build=skip_build)

@@ -16,6 +16,7 @@ from overnight.runs.lens_fits import fit_lens
 from overnight.spec.execution import Execution
 from overnight.spec.lens import LensSpec
 from overnight.spec.model import ModelSpec
+from overnight.telemetry.progress import BOARD
 
 _WHOLE = 100.0
 _BEFORE_THE_STEPS = 20.0  # of a bar, for what comes before and is not counted in steps
@@ -39,13 +40,16 @@ def fit(lens: LensSpec, model: ModelSpec, execution: Execution, stop: Path | Non
         stop: a file that is there once somebody has asked the run to stop.
     """
     bar = _Bar(f"{lens.name} of {model.name}", 1 if lens.fit is None else lens.fit.steps)
-    found = fit_lens(
-        lens,
-        model,
-        execution,
-        should_stop=lambda: stop is not None and stop.exists(),
-        on_progress=bar.tell,
-    )
+    try:
+        found = fit_lens(
+            lens,
+            model,
+            execution,
+            should_stop=lambda: stop is not None and stop.exists(),
+            on_progress=bar.tell,
+        )
+    finally:
+        BOARD.say(None)
     bar.move(_WHOLE)
     return Completed(
         name="Cached" if found.was_cached else "Completed",
@@ -60,14 +64,22 @@ class _Bar:
     def __init__(self, description: str, n_steps: int) -> None:
         self._description = description
         self._n_steps = n_steps
+        self._stage = ""
         self._artifact: Any = None
         with contextlib.suppress(PrefectException, HTTPError):
             self._artifact = create_progress_artifact(0.0, key="lens-progress", description=description)
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Show how far it is."""
+        """Show how far it is: what it prepares in the terminal, its steps there and in the UI."""
         if "step" not in message:
+            if "stage" in message and message["stage"] != self._stage:
+                self._stage = message["stage"]
+                BOARD.say(f"fitting lens {self._description}: {self._stage}")
             return
+        BOARD.say(
+            f"fitting lens {self._description}: step {message['step']} of {self._n_steps} at most, "
+            f"held out {message['held_out_loss']:.3f} nats a token"
+        )
         get_run_logger().info(
             "step %d: loss %s, held out %.4f nats a token, %.0f s",
             message["step"],
