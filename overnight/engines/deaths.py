@@ -25,7 +25,8 @@ class MemoryWatch:
 
     def __init__(self, vmstat: Path = Path("/proc/vmstat")) -> None:
         self._vmstat = vmstat
-        self._kills_before = _oom_kills(vmstat)
+        # Of the whole machine, whose other deaths of an hour ago are not this one.
+        self._kills: deque[int | None] = deque([_oom_kills(vmstat)], maxlen=_LOOKS_KEPT)
         self._free_shares: deque[float] = deque(maxlen=_LOOKS_KEPT)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, name="memory watch", daemon=True)
@@ -50,8 +51,8 @@ class MemoryWatch:
             line = memory_complaint(said)
             return None if line is None else f"it said {line!r}"
         # Whoever is killed did not end by what it said: a batch that was halved is a complaint that was survived.
-        kills = _oom_kills(self._vmstat)
-        if kills is not None and self._kills_before is not None and kills > self._kills_before:
+        now, before = _oom_kills(self._vmstat), self._kills[0]
+        if now is not None and before is not None and now > before:
             return "the kernel killed it for want of memory"
         if self._free_shares and min(self._free_shares) < _SHORT:
             return f"it was killed while {min(self._free_shares):.1%} of the memory was free"
@@ -63,6 +64,7 @@ class MemoryWatch:
         while not self._done.wait(_LOOK_S):
             memory = psutil.virtual_memory()
             self._free_shares.append(memory.available / memory.total)
+            self._kills.append(_oom_kills(self._vmstat))
 
 
 def memory_complaint(said: str) -> str | None:

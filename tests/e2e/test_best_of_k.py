@@ -229,6 +229,7 @@ def test_the_files_of_a_run_are_what_they_should_be_and_a_changed_one_is_found(
     assert path.name in said
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_goes_on_with_other_processes_says_what_one_process_says(
     command_line: CommandLine, sweep: str, run: Path, kill: Any
 ) -> None:

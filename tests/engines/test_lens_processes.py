@@ -254,6 +254,7 @@ def _held_elsewhere(weights, n_processes: int, folder: Path):
         parent.stdout.close()
 
 
+@pytest.mark.slow
 def test_three_processes_say_the_same_and_none_is_left_when_their_parent_is_killed(
     weights, chunks, from_one, tmp_path
 ) -> None:

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from signal import SIGKILL, SIGSEGV
 
@@ -38,6 +39,21 @@ def test_a_kill_by_the_kernel_is_known_by_its_count(vmstat: Path) -> None:
     assert watch.why_out_of_memory(-SIGKILL, halved) is None  # said, survived, and then killed by somebody
     vmstat.write_text("oom_kill 5\n")
     assert watch.why_out_of_memory(-SIGKILL, "serving\n") == "the kernel killed it for want of memory"
+
+
+def test_a_kill_by_the_kernel_of_long_ago_was_somebody_elses(
+    vmstat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel counts for the whole machine: what it killed at one o'clock says nothing of a kill at three.
+    monkeypatch.setattr("overnight.engines.deaths._LOOK_S", 0.001)
+    watch = MemoryWatch(vmstat)
+    vmstat.write_text("oom_kill 5\n")
+    watch.start()
+    deadline = time.monotonic() + 10
+    while watch.why_out_of_memory(-SIGKILL, "") and time.monotonic() < deadline:
+        time.sleep(0.001)
+    watch.stop()
+    assert watch.why_out_of_memory(-SIGKILL, "") is None
 
 
 def test_another_death_is_no_want_of_memory_though_the_kernel_killed_somebody(vmstat: Path) -> None:
