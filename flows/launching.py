@@ -25,7 +25,7 @@ from prefect.settings import (
 )
 
 from overnight.errors import OvernightError
-from overnight.processes import end_child, free_port
+from overnight.processes import apart, end_child, free_port
 
 _OK = 200
 # One row a transaction, the default, locks SQLite so often that some task runs are answered 503 and wait 2 s.
@@ -59,7 +59,7 @@ def _api() -> tuple[str, Callable[[], None]]:
         stdin=subprocess.PIPE,
         stdout=said,
         stderr=said,
-        start_new_session=True,  # Ctrl-C is for us
+        **apart(),  # Ctrl-C is for us
     )
     # At the very end: Prefect sends its last log lines and events when the interpreter leaves.
     atexit.register(_end, process, said)
