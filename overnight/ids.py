@@ -92,7 +92,7 @@ def new_run_id() -> str:
 
 def is_run_id(text: str) -> bool:
     """True for a name that can be a run's folder: letters, digits, dot, dash, underscore; no separators."""
-    return _RUN_ID.fullmatch(text) is not None
+    return _RUN_ID.fullmatch(text) is not None and not text.endswith(".")  # which Windows takes off
 
 
 def trial_slug(

@@ -59,7 +59,7 @@ def opened_run(spec: SweepSpec, options: RunOptions) -> Iterator[RunFolder]:
         with run_lock(folder):
             yield folder
         return
-    folder = find_run(options.experiments_dir, options.run_id or "")
+    folder = _run_of(options)
     with run_lock(folder):
         reopen_run(folder, spec, options.overrides)
         yield folder
@@ -69,8 +69,17 @@ def frozen_items(options: RunOptions) -> Path | None:
     """Return the folder where the items of a run that goes on are frozen, or None for a new run."""
     if not options.resume:
         return None
-    folder = find_run(options.experiments_dir, options.run_id or "")
+    folder = _run_of(options)
     return None if broken_seals(folder.path, read_manifest(folder).items) else folder.path / "items"
+
+
+def _run_of(options: RunOptions) -> RunFolder:
+    """Return the run that goes on: by its id, never by a path, which a deployment's form has no business with.
+
+    Raises:
+        UsageError: there is no such run, or the id is none.
+    """
+    return find_run(options.experiments_dir, run_path(options.experiments_dir, options.run_id or "").name)
 
 
 def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
