@@ -24,8 +24,8 @@ def expand_trials(spec: SweepSpec) -> tuple[Trial, ...]:
     """Return the trials of a resolved sweep, model by model, in the order of the config.
 
     Raises:
-        UsageError: an axis has no value, two trials are the same, the name of one is too long, two models have one name, or several processes are
-            to do what one of them does.
+        UsageError: an axis has no value, two trials are the same, the name of one is too long, two models have one
+            name, or several processes are to do what one of them does.
     """
     if spec.execution.num_processes > 1 and not isinstance(spec, BestOfKSpec):
         raise UsageError(
