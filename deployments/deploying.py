@@ -12,6 +12,7 @@ from deployments.apply import apply
 from deployments.check import check
 from deployments.declared import Declared, read_declared
 from flows.launching import require_answer
+from overnight.credentials import without_credentials
 from overnight.errors import OvernightError, UsageError
 
 
@@ -40,6 +41,7 @@ def deploy_file(file: Path | None) -> list[str]:
             "such as http://127.0.0.1:4200/api"
         )
     require_answer(str(url))
+    shown = without_credentials(str(url))
     try:
         with get_client(sync_client=True) as client:
             client.raise_for_api_version_mismatch()
@@ -50,11 +52,11 @@ def deploy_file(file: Path | None) -> list[str]:
             ]
     except httpx.HTTPStatusError as error:
         raise OvernightError(
-            f"{url}: answered {error.response.status_code} to {error.request.method} {error.request.url.path}: "
+            f"{shown}: answered {error.response.status_code} to {error.request.method} {error.request.url.path}: "
             f"{error.response.text[:200]}; is this a Prefect server of the version that is installed here?"
         ) from None
     except (httpx.TransportError, RuntimeError) as error:
-        raise OvernightError(f"{url}: {error}; look after the server, then deploy again") from None
+        raise OvernightError(f"{shown}: {error}; look after the server, then deploy again") from None
     return [*(change.sentence() for change in changes), *workers]
 
 

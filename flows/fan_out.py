@@ -18,6 +18,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling, Completed, Failed
 
 from flows.waves import trials_of_block
+from overnight.credentials import without_credentials
 from overnight.errors import OvernightError, StopRequested, UsageError
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.runs.ending import fail_trials
@@ -96,14 +97,14 @@ def trials_on_pool(
 
 def _understood(client: SyncPrefectClient, pool: str, job_variables: dict[str, Any]) -> dict[str, Any]:
     """Return job variables that a pool has, and say where nobody works for it."""
-    url = get_current_settings().api.url
+    shown = without_credentials(str(get_current_settings().api.url))
     try:
         found = client.read_work_pool(pool)
         client.read_deployment_by_name(f"block/{pool}")
     except ObjectNotFound:
         raise UsageError(
-            f"execution.pool: found no work pool {pool} with a deployment block/{pool} at {url}; start a server that "
-            "the nodes reach by `prefect server start --host 0.0.0.0`, set PREFECT_API_URL to it, then "
+            f"execution.pool: found no work pool {pool} with a deployment block/{pool} at {shown}; start a server "
+            "that the nodes reach by `prefect server start --host 0.0.0.0`, set PREFECT_API_URL to it, then "
             f"`overnight deploy` and `prefect worker start --pool {pool}`"
         ) from None
     known = found.base_job_template.get("variables", {}).get("properties", {})

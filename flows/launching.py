@@ -24,6 +24,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from overnight.credentials import without_credentials
 from overnight.errors import OvernightError
 from overnight.processes import apart, end_child, free_port
 
@@ -75,11 +76,12 @@ def require_answer(url: str) -> None:
     Raises:
         OvernightError: nothing answers there, something else, or a server of another version.
     """
+    shown = without_credentials(url)
     try:
         answer = httpx.get(f"{url}/admin/version", timeout=30)
     except httpx.TransportError as error:
         raise OvernightError(
-            f"no Prefect server answers at {url} ({type(error).__name__}); start it with `prefect server start`, "
+            f"no Prefect server answers at {shown} ({type(error).__name__}); start it with `prefect server start`, "
             "or unset PREFECT_API_URL to run without one"
         ) from None
     if answer.status_code != _OK:
@@ -87,12 +89,12 @@ def require_answer(url: str) -> None:
     found = re.match(r'"?(\d+)\.\d+', answer.text)
     if found is None:
         raise OvernightError(
-            f"what answers at {url} is no Prefect server; PREFECT_API_URL ends with /api, as in "
+            f"what answers at {shown} is no Prefect server; PREFECT_API_URL ends with /api, as in "
             "http://127.0.0.1:4200/api"
         )
     if found[1] != prefect.__version__.partition(".")[0]:
         raise OvernightError(
-            f"the server at {url} is Prefect {answer.json()}, wanted the version that is installed here, "
+            f"the server at {shown} is Prefect {answer.json()}, wanted the version that is installed here, "
             f"{prefect.__version__}; start it from this environment: `prefect server start`"
         )
 
@@ -105,7 +107,7 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], said: IO[byt
             said.seek(0)
             lines = said.read().decode("utf-8", "replace").split("\n")
             reason = next((line for line in reversed(lines) if line.strip()), f"code {process.returncode}")
-            raise OvernightError(f"the embedded Prefect API ended: {reason}")
+            raise OvernightError(f"the embedded Prefect API ended: {without_credentials(reason)}")
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{url}/health", timeout=5, trust_env=False).status_code == _OK:
                 return

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from overnight.errors import StoreError
+from overnight.file_names import is_kept_by_windows
 
 _CHUNK_BYTES = 1 << 20
 _CUSTOM_ID_FIELDS = 6
 RUN_PREFIX = "run_"
-_DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -93,16 +93,7 @@ def new_run_id() -> str:
 
 def is_run_id(text: str) -> bool:
     """True for a name that can be a run's folder: letters, digits, dot, dash, underscore; no separators."""
-    return _RUN_ID.fullmatch(text) is not None and is_file_name(text)
-
-
-def is_file_name(text: str) -> bool:
-    """True for a name of plain letters and signs that Windows, too, lets a file have, whatever its ending.
-
-    Source:
-        Microsoft, "Naming Files, Paths, and Namespaces": names of devices, and a dot at the end, which is dropped.
-    """
-    return not text.endswith(".") and text.partition(".")[0].casefold() not in _DEVICES
+    return _RUN_ID.fullmatch(text) is not None and not is_kept_by_windows(text)
 
 
 def trial_slug(

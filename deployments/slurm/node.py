@@ -14,6 +14,8 @@ import urllib.request
 from types import FrameType
 from urllib.parse import urlsplit
 
+from overnight.credentials import without_credentials
+
 _PATIENCE_S = 20
 _CANNOT_BEGIN = 78  # EX_CONFIG
 _LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0"}  # noqa: S104 - compared with, not listened on
@@ -67,7 +69,7 @@ def what_is_wrong(url: str | None) -> str | None:
         if urlsplit(url).hostname in _LOOPBACK
         else "open the way from the nodes to the server"
     )
-    return f"Prefect's server does not answer at {url} ({reason}); {hint}"
+    return f"Prefect's server does not answer at {without_credentials(url)} ({reason}); {hint}"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from overnight.captures.lines import CaptureLine
 from overnight.captures.reading import open_sequence
 from overnight.errors import StoreError
+from overnight.file_names import RelativePath
 from overnight.ids import file_digest
 from overnight.spec.base import Digest, Spec
 from overnight.store.files import read_json, write_json
@@ -27,7 +28,7 @@ class FileEntry(Spec):
     """The file of a sequence."""
 
     prompt_id: str
-    path: str  # relative to the folder of the run
+    path: RelativePath  # in the folder of the run
     sha256: Digest
     bytes: int
     n_prompt: int

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from overnight.errors import StoreError
+from overnight.file_names import RelativePath
 
 AGAIN: Final = (
     "take the trial's captures.jsonl away and go on with the run (`overnight resume`) to write it again"
@@ -27,7 +28,7 @@ class CaptureLine(BaseModel):
     prompt: str
     reply: str | None = None
     digest: str | None = None  # of the sequence
-    path: str | None = None  # of the file of the sequence, relative to the folder of the run
+    path: RelativePath | None = None  # of the file of the sequence, in the folder of the run
     n_prompt: int | None = None  # tokens before the reply
     n_tokens: int | None = None  # prompt and reply
     pieces: list[dict[str, Any]] | None = None  # [n_tokens], each with ``text`` or ``hex``
@@ -47,9 +48,6 @@ class CaptureLine(BaseModel):
             raise ValueError("wanted a path, or an error and no path")
         if self.path is None:
             return self
-        parts = PurePosixPath(self.path).parts
-        if self.path.startswith("/") or ".." in parts or "\\" in self.path:
-            raise ValueError(f"path {self.path!r} leads out of the folder of the run")
         if self.reply is None or self.n_prompt is None or self.n_tokens is None or self.pieces is None:
             raise ValueError("a prompt with a path has reply, n_prompt, n_tokens and pieces")
         if not 0 <= self.n_prompt <= self.n_tokens or len(self.pieces) != self.n_tokens:

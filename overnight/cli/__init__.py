@@ -40,5 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _leave(message: str, code: int) -> None:
-    print(f"overnight: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the terminal is our output
+    from overnight.credentials import without_credentials  # noqa: PLC0415 - as above
+
+    said = without_credentials(" ".join(message.split()))
+    print(f"overnight: {said}", file=sys.stderr)  # noqa: T201 - the terminal is our output
     sys.exit(code)

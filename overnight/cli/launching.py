@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from overnight.credentials import without_credentials
 from overnight.store.run_folder import RunFolder
 
 FLOWS = {
@@ -49,12 +50,19 @@ def _set_up_prefect() -> None:
     importlib.import_module("prefect.main")
 
 
+class _WithoutCredentials(logging.Formatter):
+    """Lines in which no address shows a password; libraries put addresses into their errors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_credentials(super().format(record))
+
+
 @contextlib.contextmanager
 def logged(folder: RunFolder) -> Iterator[None]:
     """Keep what is said while the block runs in the run's log, tracebacks included."""
     _set_up_prefect()
     handler = logging.FileHandler(folder.log, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_WithoutCredentials("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # Prefect's loggers do not hand their lines up to the root.
     loggers = [logging.getLogger(name) for name in ("prefect", "overnight")]
     for logger in loggers:

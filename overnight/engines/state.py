@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from overnight.errors import EngineUnavailable, StoreError
-from overnight.store.files import read_json, write_json
+from overnight.store.files import read_json, write_secret_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,5 +47,4 @@ def read_state(path: Path) -> EngineState:
 
 def write_state(path: Path, state: EngineState) -> None:
     """Replace what an engine says of itself; only its owner may read it, since it holds the token."""
-    write_json(path, {name: getattr(state, name) for name in EngineState.__slots__})
-    path.chmod(0o600)
+    write_secret_json(path, {name: getattr(state, name) for name in EngineState.__slots__})

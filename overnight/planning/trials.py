@@ -1,7 +1,7 @@
 """The grid of any experiment: its trials, model by model, and what makes two runs the same."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from overnight.errors import UsageError
 from overnight.ids import digest
@@ -18,13 +18,15 @@ from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.sweep import SweepSpec
 from overnight.spec.trait_capture import TraitCaptureSpec
 
+_LONGEST_SLUG: Final = 230  # a file's name has 255 at most, and those that are made beside it are longer
+
 
 def expand_trials(spec: SweepSpec) -> tuple[Trial, ...]:
     """Return the trials of a resolved sweep, model by model, in the order of the config.
 
     Raises:
-        UsageError: an axis has no value, two trials are the same, two models have one name, or several processes are
-            to do what one of them does.
+        UsageError: an axis has no value, two trials are the same, the name of one is too long, two models have one
+            name, or several processes are to do what one of them does.
     """
     if spec.execution.num_processes > 1 and not isinstance(spec, BestOfKSpec):
         raise UsageError(
@@ -35,6 +37,11 @@ def expand_trials(spec: SweepSpec) -> tuple[Trial, ...]:
     for trial in _trials(spec):
         if trial.slug in trials:
             raise UsageError(f"experiment: trial {trial.slug} stands twice; take one out")
+        if len(trial.slug) > _LONGEST_SLUG:
+            raise UsageError(
+                f"experiment: trial {trial.slug}: its folder's name has {len(trial.slug)} characters, wanted "
+                f"{_LONGEST_SLUG} at most; give its model, dataset, prompt set or lens a shorter name"
+            )
         trials[trial.slug] = trial
     _require_one_model_per_name(trials.values())
     by_model: dict[str, list[Trial]] = {}

@@ -1,6 +1,7 @@
 """Which prompts of a trial were captured: its journal of captures, as far as what it names is there."""
 
 from overnight.store.files import read_json, write_json
+from overnight.store.inside import below
 from overnight.store.journal import Row, is_done, read_rows
 from overnight.store.run_folder import RunFolder, TrialFolder
 
@@ -9,11 +10,16 @@ def captured_rows(folder: RunFolder, slug: str, model: str | None = None) -> dic
     """Return the row of each captured prompt of a trial, by custom id; of one model, where it is named.
 
     What was read of it has to lie where the row says.
+
+    Raises:
+        StoreError: a row is none, or names a file outside of the run.
     """
     return {
         name: row
         for name, row in effective_captures(folder, slug).items()
-        if is_done(row) and (model is None or row["model"] == model) and (folder.path / row["path"]).is_file()
+        if is_done(row)
+        and (model is None or row["model"] == model)
+        and below(folder.path, row["path"]).is_file()
     }
 
 

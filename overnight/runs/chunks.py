@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from overnight.best_of_k.vector import Vector
 from overnight.errors import StoreError
+from overnight.store.inside import below
 from overnight.store.journal import is_done, read_rows
 from overnight.store.run_folder import RunFolder
 
@@ -48,7 +49,9 @@ class Chunk:
 
         Raises:
             TypeError: it has other fields.
+            StoreError: its file is outside of the run.
         """
+        below(Path(), row.get("path"))
         return cls(**row)
 
 
@@ -66,7 +69,7 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
                 return
             try:
                 yield Chunk.from_json(json.loads(line))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, AttributeError, StoreError):
                 raise StoreError(f"{path}:{number}: not a chunk; delete the line, and {AGAIN}") from None
 
 

@@ -7,6 +7,7 @@ from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trial import Trial
 from overnight.store.files import read_json, write_json
+from overnight.store.inside import below
 from overnight.store.run_folder import RunFolder
 from overnight.vectors.vector_set import MARKER
 
@@ -27,9 +28,13 @@ def expected_draws(folder: RunFolder, plan: Plan, trial: Trial) -> int:
 
 
 def has_vectors(folder: RunFolder, trial: BestOfKTrial) -> bool:
-    """True where the vectors of a trial were read, and lie where it says."""
+    """True where the vectors of a trial were read, and lie where it says.
+
+    Raises:
+        StoreError: what the trial says of its vectors is damaged.
+    """
     path = folder.trial(trial.slug).vectors
-    return path.is_file() and (folder.path / str(read_json(path).get("folder")) / MARKER).is_file()
+    return path.is_file() and (below(folder.path, read_json(path).get("folder")) / MARKER).is_file()
 
 
 def vectors_folder(folder: RunFolder, block: ModelBlock, trial: BestOfKTrial) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from overnight.credentials import values_without_credentials
 from overnight.datasets.freezing import load_items, prepare_items, shots_path
 from overnight.errors import UsageError
 from overnight.ids import new_run_id
@@ -59,7 +60,7 @@ def opened_run(spec: SweepSpec, options: RunOptions) -> Iterator[RunFolder]:
         with run_lock(folder):
             yield folder
         return
-    folder = find_run(options.experiments_dir, options.run_id or "")
+    folder = _run_of(options)
     with run_lock(folder):
         reopen_run(folder, spec, options.overrides)
         yield folder
@@ -69,8 +70,17 @@ def frozen_items(options: RunOptions) -> Path | None:
     """Return the folder where the items of a run that goes on are frozen, or None for a new run."""
     if not options.resume:
         return None
-    folder = find_run(options.experiments_dir, options.run_id or "")
+    folder = _run_of(options)
     return None if broken_seals(folder.path, read_manifest(folder).items) else folder.path / "items"
+
+
+def _run_of(options: RunOptions) -> RunFolder:
+    """Return the run that goes on: by its id, never by a path, which a deployment's form has no business with.
+
+    Raises:
+        UsageError: there is no such run, or the id is none.
+    """
+    return find_run(options.experiments_dir, run_path(options.experiments_dir, options.run_id or "").name)
 
 
 def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
@@ -311,7 +321,7 @@ def config_text(spec: SweepSpec) -> str:
 
 def override_rows(overrides: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     """Return overrides as they stand in ``overrides.json``."""
-    return tuple(asdict(override) for override in overrides)
+    return tuple(values_without_credentials(asdict(override)) for override in overrides)
 
 
 def _differences(before: Any, after: Any, key: str) -> list[str]:

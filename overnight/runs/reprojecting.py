@@ -11,7 +11,7 @@ from overnight.captures.reprojecting import reproject
 from overnight.captures.summary import write_summary
 from overnight.captures.table import write_projections
 from overnight.engines.sources import fetch
-from overnight.errors import UsageError
+from overnight.errors import StoreError, UsageError
 from overnight.memory.facts import read_facts
 from overnight.memory.widths import widths
 from overnight.planning.plan import ModelBlock
@@ -22,6 +22,7 @@ from overnight.runs.stepping import on_its_rung
 from overnight.runs.trait_vectors import extracted_points, vector_key, write_vectors
 from overnight.spec.trait import TraitSpec
 from overnight.spec.trait_capture import TraitCaptureExperiment
+from overnight.store.inside import child
 from overnight.store.run_folder import RunFolder, TrialFolder
 from overnight.traits.contrastive import ContrastiveSet
 from overnight.traits.sources import read_trait
@@ -40,7 +41,7 @@ def reproject_run(folder: RunFolder, traits: Sequence[TraitSpec], name: str) -> 
         name: of the folder, below ``reprojected/``.
 
     Raises:
-        UsageError: the run kept no states, or there are no vectors of a trait.
+        UsageError: the run kept no states, the name is none of a folder, or there are no vectors of a trait.
         StoreError: a file is damaged.
     """
     spec = load_trait_capture(folder)
@@ -49,7 +50,12 @@ def reproject_run(folder: RunFolder, traits: Sequence[TraitSpec], name: str) -> 
         raise UsageError(
             f"run {folder.run_id} kept no states; set experiment.raw (`--set experiment.raw={{}}`) and capture again"
         )
-    out = folder.path / "reprojected" / name
+    try:
+        out = child(folder.path / "reprojected", name)
+    except StoreError:
+        raise UsageError(
+            f"--name {name!a}: cannot be the name of a folder; give a short one without / \\ and :"
+        ) from None
     for planned in load_plan(folder, spec).blocks:
         block = on_its_rung(folder, planned)
         directions = _directions(block, experiment, traits, out / "vectors" / block.held.model.name)

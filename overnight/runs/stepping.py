@@ -12,6 +12,7 @@ from overnight.planning.trial import Trial
 from overnight.runs.trials import needs_engine
 from overnight.spec.execution import Execution
 from overnight.spec.model import EngineKind
+from overnight.store.inside import child
 from overnight.store.journal import read_rows
 from overnight.store.manifest import RunManifest, read_manifest, update_manifest
 from overnight.store.run_folder import RunFolder
@@ -85,14 +86,14 @@ def begin_on_rung(folder: RunFolder, plan: Plan, block: ModelBlock, trial: Trial
         return
     files.set_aside.mkdir(parents=True, exist_ok=True)
     n_before = sum(1 for _ in files.set_aside.glob("*.jsonl"))
-    name = f"{n_before + 1:02d}-{first['model']}"
+    aside = child(files.set_aside, f"{n_before + 1:02d}-{first.get('model')}")
     # What was made of its draws goes first: without their journal it would count for nothing, and stay.
     for path in (files.chunks, files.reconstructions, files.vectors):
         if path.exists():
-            kept = files.set_aside / name / path.name
+            kept = aside / path.name
             kept.parent.mkdir(exist_ok=True)
             path.rename(kept)
-    files.journal.rename(files.set_aside / f"{name}.jsonl")
+    files.journal.rename(child(files.set_aside, aside.name, ".jsonl"))
     update_manifest(folder, lambda m: m.with_trial(trial.slug, effective=None))
 
 

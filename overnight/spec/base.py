@@ -6,20 +6,20 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from overnight.ids import is_file_name
+from overnight.file_names import is_kept_by_windows
 
 
-def _file_name(text: str) -> str:
-    if not is_file_name(text):
-        raise ValueError(
-            f"found {text!r}, wanted a name that every system lets a file have; choose another one"
-        )
-    return text
+def _on_every_system(name: str) -> str:
+    if is_kept_by_windows(name):
+        raise ValueError(f"found {name!r}, which Windows keeps for itself; wanted another name")
+    return name
 
 
 # A name becomes part of a path, so it can hold nothing that leads out of a folder.
 Name = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"), AfterValidator(_file_name)
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"),
+    AfterValidator(_on_every_system),
 ]
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import platformdirs
 
 from overnight.errors import UsageError
+from overnight.file_names import is_file_name
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.ladder import LadderSpec, RungSpec
 from overnight.spec.lens import LensSpec
@@ -120,6 +121,7 @@ class ConfigRoot:
 
     def trait(self, name: str) -> TraitSpec:
         """Return the trait of that name: a folder of contrastive texts."""
+        _require_name(self.folder / _TRAITS, name)
         for folder in self._folders(_TRAITS):
             path = folder / name
             if path.is_dir():
@@ -177,6 +179,7 @@ class ConfigRoot:
         yield shipped_config() / kind
 
     def _read(self, kind: str, name: str) -> tuple[Path, dict[str, object]]:
+        _require_name(self.folder / kind, name)
         for folder in self._folders(kind):
             path = folder / f"{name}.yaml"
             if path.is_file():
@@ -205,6 +208,12 @@ def find_sweep(argument: str) -> Path:
     raise UsageError(
         f"{argument}: no such file; give a path, or the name of a shipped sweep: {', '.join(names)}"
     )
+
+
+def _require_name(folder: Path, name: str) -> None:
+    """Refuse what leads out of a folder: names come from deployments and forms as well."""
+    if not is_file_name(name):
+        raise UsageError(f"{folder}: {name!a} is no name of anything in it; give a name without / \\ and :")
 
 
 def _beside(model: M, file: Path) -> M:

@@ -168,6 +168,8 @@ class ModelSpec(Spec):
             raise ValueError(f"source {self.source!r}: wanted {_WRITTEN[self.scheme]}")
         if self.scheme == "pypi":
             WheelSource.parse(self.source)
+        if self.scheme == "hf" and ".." in re.split(r"[/\\]", self.source):
+            raise ValueError(f"source {self.source!r}: leads out of its repository; wanted {_WRITTEN['hf']}")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from overnight.credentials import without_credentials
 from overnight.errors import UsageError
 
 
@@ -19,7 +20,7 @@ class Override:
 
     def sentence(self) -> str:
         """Return the line for the log."""
-        return f"{self.source}: {self.key} is {self.new!r} (the config has {self.old!r})"
+        return without_credentials(f"{self.source}: {self.key} is {self.new!r} (the config has {self.old!r})")
 
 
 @dataclass(slots=True)

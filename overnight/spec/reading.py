@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from overnight.credentials import require_no_secret
 from overnight.errors import UsageError
 
 M = TypeVar("M", bound=BaseModel)
@@ -58,7 +59,7 @@ def read_mapping(path: Path, what: str, *, expand: bool = True) -> dict[str, Any
     """Return the mapping in a YAML file, with environment variables and ``~`` expanded in its strings.
 
     Raises:
-        UsageError: the file is missing, not YAML, or not a mapping.
+        UsageError: the file is missing, not YAML, not a mapping, or asks for a secret.
     """
     text = read_text(path, what)
     try:
@@ -74,11 +75,19 @@ def read_mapping(path: Path, what: str, *, expand: bool = True) -> dict[str, Any
     if not isinstance(value, dict):
         found = "nothing" if value is None else f"a {type(value).__name__}"
         raise UsageError(f"{path}: found {found} at the top, wanted a mapping of keys ({what})")
-    return _expanded(value) if expand else value
+    try:
+        return _expanded(value) if expand else value
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def expanded_text(text: str) -> str:
-    """Return a text with its environment variables and a leading ``~`` replaced."""
+    """Return a text with its environment variables and a leading ``~`` replaced.
+
+    Raises:
+        UsageError: one of the variables is a secret.
+    """
+    require_no_secret(text)
     return os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111 - not only paths
 
 

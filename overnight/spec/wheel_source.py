@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
 
+from overnight.file_names import is_file_name, is_relative_path
+
 WANTED = "pypi:package==version#file"
 _SCHEME = "pypi:"
 _BETWEEN = " + "
-_MEMBER = re.compile(r"(?P<package>[^#\s]+==[^#\s]+)#(?P<path>[^#]+)")
+# A name and a version as package indexes have them, and nothing else: pip would take `-e git+https://...` for an option
+# and `name@https://...` for an address, and run what it finds there.
+_MEMBER = re.compile(
+    r"(?P<package>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*)#(?P<path>[^#]+)"
+)
 _PART = re.compile(r"(?P<name>.+)\.part(?P<number>\d+)")
 
 
@@ -46,8 +52,7 @@ class WheelSource:
         """
         found = [_MEMBER.fullmatch(member) for member in source.removeprefix(_SCHEME).split(_BETWEEN)]
         named = [match for match in found if match is not None]
-        is_name = all(PurePosixPath(match["path"]).name not in {"", ".."} for match in named)
-        if not source.startswith(_SCHEME) or len(named) < len(found) or not is_name:
+        if not source.startswith(_SCHEME) or len(named) < len(found) or not all(map(_is_path, named)):
             raise ValueError(
                 f"source {source!r}: wanted {WANTED}, and parts of a file joined by {_BETWEEN!r}"
             )
@@ -68,4 +73,11 @@ def _joined_name(source: str, members: tuple[WheelMember, ...]) -> str:
             f"source {source!r}: found the parts {found}; wanted the parts of one file in their order, each once: "
             "NAME.part00, NAME.part01 and so on"
         )
-    return names.pop()
+    name = names.pop()
+    if not is_file_name(name):
+        raise ValueError(f"source {source!r}: {name!r} is no name of a file")
+    return name
+
+
+def _is_path(match: re.Match[str]) -> bool:
+    return is_relative_path(match["path"].removesuffix("/"))

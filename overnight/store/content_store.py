@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from overnight.errors import StoreError, UsageError
 from overnight.ids import digest
 from overnight.store.files import read_json, write_json
+from overnight.store.inside import below
 from overnight.store.manifest import Artifact, broken_seals, seal
 
 ENTRY_FILE = "entry.json"
@@ -105,7 +106,10 @@ def read_entry(path: Path) -> tuple[dict[str, Any], dict[str, Artifact]] | None:
     """Return the identity of an entry and the digests of its files; None where its description is none."""
     try:
         value = read_json(path / ENTRY_FILE)
-        return dict(value["identity"]), {name: Artifact(**seal) for name, seal in value["files"].items()}
+        files = {str(name): Artifact(**seal) for name, seal in value["files"].items()}
+        for name in files:
+            below(path, name)
+        return dict(value["identity"]), files
     except (StoreError, KeyError, TypeError, ValueError, AttributeError, ValidationError):
         return None  # missing, torn or written by somebody else
 

@@ -17,13 +17,16 @@ from overnight.errors import StoreError, UsageError
 
 SCRATCH = ".part"
 _PATIENCE_S = 5.0
+_FOR_ALL = 0o644
+_FOR_THE_OWNER = 0o600  # of what holds a secret
 
 
 @contextlib.contextmanager
-def atomic_bytes(path: Path) -> Iterator[BinaryIO]:
+def atomic_bytes(path: Path, mode: int = _FOR_ALL) -> Iterator[BinaryIO]:
     """Give a file that replaces ``path`` when the block ends well, and leaves no trace otherwise.
 
-    The bytes are on disk before the name is: a crash leaves the old file or the new one.
+    The bytes are on disk before the name is: a crash leaves the old file or the new one. Until then nobody but its
+    owner may read them, and from then on whoever ``mode`` says.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SCRATCH, dir=path.parent)
@@ -33,7 +36,7 @@ def atomic_bytes(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        scratch.chmod(0o644)
+        scratch.chmod(mode)
         _put_in_place(scratch, path)
         sync_folder(path.parent)
     finally:
@@ -66,6 +69,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a file's content by strict JSON: no NaN, no Infinity."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_secret_json(path: Path, value: Any) -> None:
+    """Replace a file's content by JSON that nobody but its owner may read, at no moment."""
+    with atomic_bytes(path, _FOR_THE_OWNER) as file:
+        file.write(json.dumps(value, indent=2, allow_nan=False).encode("ascii") + b"\n")
 
 
 def read_json(path: Path) -> Any:

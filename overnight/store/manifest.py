@@ -10,6 +10,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from overnight.errors import StoreError
+from overnight.file_names import FolderName, RelativePath
 from overnight.ids import file_digest
 from overnight.spec.base import Spec
 from overnight.store.files import read_json, write_json
@@ -102,7 +103,7 @@ class TrialRecord(Spec):
     timings: Timings = Timings()
     energy: Energy | None = None
     telemetry: TrialTelemetry | None = None
-    artifacts: dict[str, Artifact] = {}
+    artifacts: dict[RelativePath, Artifact] = {}
     error: str | None = None
 
 
@@ -154,10 +155,10 @@ class RunManifest(Spec):
     updated: datetime
     execution: dict[str, Any]
     environment: dict[str, Any]
-    items: dict[str, Artifact] = {}
-    blocks: dict[str, BlockRecord] = {}
-    trials: dict[str, TrialRecord] = {}
-    artifacts: dict[str, Artifact] = {}
+    items: dict[RelativePath, Artifact] = {}
+    blocks: dict[FolderName, BlockRecord] = {}
+    trials: dict[FolderName, TrialRecord] = {}
+    artifacts: dict[RelativePath, Artifact] = {}
     estimate: EstimateRecord | None = None
     telemetry: RunTelemetry | None = None
     error: str | None = None
@@ -182,8 +183,13 @@ def read_manifest(folder: RunFolder) -> RunManifest:
         return RunManifest.model_validate(value)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        raise StoreError(f"{folder.manifest}: {key}: {problem['msg']}") from None
+        *key, last = (str(part) for part in problem["loc"])
+        if last == "[key]":
+            raise StoreError(
+                f"{folder.manifest}: {'.'.join(key[:-1])}: {key[-1]!a} is no name of a file in the folder of the "
+                "run; restore the file"
+            ) from None
+        raise StoreError(f"{folder.manifest}: {'.'.join([*key, last])}: {problem['msg']}") from None
 
 
 def write_manifest(folder: RunFolder, manifest: RunManifest) -> None:

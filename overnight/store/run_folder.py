@@ -7,11 +7,12 @@ from pathlib import Path
 
 from overnight.errors import UsageError
 from overnight.ids import RUN_PREFIX, is_run_id
+from overnight.store.inside import child
 
 
 @dataclass(frozen=True, slots=True)
 class TrialFolder:
-    """The folder of one trial."""
+    """The folder of one trial; a name that leads out of it is a `StoreError`, as in a run's folder."""
 
     path: Path
 
@@ -162,7 +163,7 @@ class TrialFolder:
 
     def analysis(self, name: str) -> Path:
         """Return where one of the further analyses is."""
-        return self.results / f"{name}.json"
+        return child(self.results, name, ".json")
 
     @property
     def costs(self) -> Path:
@@ -176,7 +177,7 @@ class TrialFolder:
 
     def part_state(self, part: str) -> Path:
         """Return where the progress of one part stands."""
-        return self.results / "parts" / part / "state.json"
+        return child(self.results / "parts", part) / "state.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class RunFolder:
 
     def block_lock(self, model: str) -> Path:
         """Return what is held while a process works on the trials of a model."""
-        return self.path / f".lock-{model}"
+        return child(self.path, f".lock-{model}")
 
     @property
     def stop_request(self) -> Path:
@@ -266,11 +267,11 @@ class RunFolder:
 
     def samples(self, model: str) -> Path:
         """Return the table of the samples that were taken while a model was held."""
-        return self.telemetry / f"{model}.csv"
+        return child(self.telemetry, model, ".csv")
 
     def items(self, dataset: str) -> Path:
         """Return where the frozen items of a dataset are."""
-        return self.items_folder / f"{dataset}.jsonl"
+        return child(self.items_folder, dataset, ".jsonl")
 
     @property
     def uncertainty(self) -> Path:
@@ -299,7 +300,7 @@ class RunFolder:
 
     def states(self, model: str) -> Path:
         """Return where what was read of each prompt of a model lies, a file a sequence."""
-        return self.path / "states" / model
+        return child(self.path / "states", model)
 
     @property
     def all_vectors(self) -> Path:
@@ -308,7 +309,7 @@ class RunFolder:
 
     def vectors(self, model: str) -> Path:
         """Return where the trait vectors of a model lie."""
-        return self.all_vectors / model
+        return child(self.all_vectors, model)
 
     @property
     def items_folder(self) -> Path:
@@ -322,11 +323,11 @@ class RunFolder:
 
     def batch_inputs(self, slug: str) -> Path:
         """Return where the exact requests of a trial are."""
-        return self.path / "batch_inputs" / slug
+        return child(self.path / "batch_inputs", slug)
 
     def trial(self, slug: str) -> TrialFolder:
         """Return the folder of a trial."""
-        return TrialFolder(self.path / slug)
+        return TrialFolder(child(self.path, slug))
 
 
 def run_path(experiments: Path, run_id: str) -> Path:

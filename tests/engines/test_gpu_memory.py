@@ -66,12 +66,17 @@ def host_under(gpu_bytes, model_cache, tmp_path, monkeypatch):
     return make
 
 
+def _health(host: EngineHost) -> dict[str, object]:
+    token = {"Authorization": f"Bearer {host.state.token}"}
+    return httpx.get(f"{host.state.url}/health", headers=token, timeout=10).json()
+
+
 def test_a_batch_that_does_not_fit_onto_the_gpu_is_halved(host_under) -> None:
     # Weights take 513 MiB. Room for 6100 tokens, 45 KiB each, is 270 MiB a row: one fits beside them, eight do not.
     with host_under("fp32", 1200 * MIB) as host:
         host.start()
         texts = ask(host.state_path, [f"{n} " + "elephant " * 80 for n in range(ROWS)])
-        health = httpx.get(f"{host.state.url}/health", timeout=10).json()
+        health = _health(host)
         assert health["halvings"] >= 1
         assert health["device"] == "cuda:0"
         assert host.state.restarts == 0
@@ -79,7 +84,7 @@ def test_a_batch_that_does_not_fit_onto_the_gpu_is_halved(host_under) -> None:
     with host_under("fp32", 8000 * MIB) as host:
         host.start()
         assert ask(host.state_path, [f"{n} " + "elephant " * 80 for n in range(ROWS)]) == texts
-        assert httpx.get(f"{host.state.url}/health", timeout=10).json()["halvings"] == 0
+        assert _health(host)["halvings"] == 0
 
 
 def test_weights_that_do_not_fit_onto_the_gpu_are_out_of_memory_and_fewer_bits_fit(host_under) -> None:

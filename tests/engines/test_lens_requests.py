@@ -59,7 +59,7 @@ class _Asked:
                 "POST /verbalise": self._lenses.verbalise,
                 "POST /reconstruct": self._lenses.reconstruct,
             }
-            server = await LoopbackServer("token", handlers, public=frozenset()).start(port)
+            server = await LoopbackServer("token", handlers).start(port)
             state = self._folder / "state.json"
             write_state(state, EngineState(status="serving", url=f"http://127.0.0.1:{port}", token="token"))
             engine = TransformersEngine(state, timeout_s=60, startup_timeout_s=60)

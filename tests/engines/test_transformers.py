@@ -84,7 +84,8 @@ async def _engine(host: EngineHost):
 
 
 def _health(host: EngineHost):
-    return httpx.get(f"{host.state.url}/health", timeout=10).json()
+    token = {"Authorization": f"Bearer {host.state.token}"}
+    return httpx.get(f"{host.state.url}/health", headers=token, timeout=10).json()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by prlimit")

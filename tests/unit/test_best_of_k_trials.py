@@ -44,6 +44,18 @@ def test_a_folder_is_named_by_what_is_drawn_in_it() -> None:
     assert trial.slug == f"tiny-soft-texts-t1-k4-{trial.fingerprint[:8]}"
 
 
+def test_names_that_are_too_long_together_are_refused_before_a_folder_is_made() -> None:
+    # Each may have 80 characters, and a file's name 255 bytes at most.
+    with pytest.raises(
+        UsageError, match=r"has 2\d\d characters, wanted 230 at most; give its model, dataset"
+    ):
+        trials(
+            models=[MODEL | {"name": "m" * 80}],
+            lenses=[LENS | {"name": "l" * 80}],
+            datasets=[TEXTS | {"name": "d" * 80}],
+        )
+
+
 def test_a_plan_has_every_draw_that_there_can_be() -> None:
     # Two texts, two positions of each, the largest K; a text that is too short makes it fewer.
     plan = make_plan(spec(positions={"per_sequence": 2}), ITEMS)

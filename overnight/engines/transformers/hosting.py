@@ -17,7 +17,7 @@ from overnight.engines.placement import Placement
 from overnight.engines.transformers.serving import Handler, LoopbackServer
 from overnight.errors import GpuUnusable, OutOfMemory
 
-HEALTH = "GET /health"  # the only one that wants no token
+HEALTH = "GET /health"
 
 
 class Held(Protocol):
@@ -89,8 +89,6 @@ def _leave_with_the_parent() -> None:
 async def _serve(
     held: Held, settings: dict[str, Any], load_s: float, say: Callable[[str, float, Placement], None]
 ) -> None:
-    server = await LoopbackServer(settings["token"], held.handlers(), public=frozenset({HEALTH})).start(
-        settings["port"]
-    )
+    server = await LoopbackServer(settings["token"], held.handlers()).start(settings["port"])
     say(f"http://127.0.0.1:{settings['port']}", load_s, held.placement)
     await server.serve_forever()
