@@ -134,7 +134,7 @@ class DatasetSpec(Spec):
         filled = dict(value)
         hub = filled.get("hub")
         if isinstance(hub, str):
-            hub = filled["hub"] = HubSource.parse(hub)
+            hub = filled["hub"] = _hub_source(hub)
         repo = hub.repo if isinstance(hub, HubSource) else hub.get("repo") if isinstance(hub, dict) else None
         if isinstance(repo, str):
             filled.setdefault("name", repo.rsplit("/", 1)[-1])
@@ -189,6 +189,13 @@ class DatasetSpec(Spec):
     def is_switched_off(self) -> bool:
         """True where none of its items is wanted; it is not even read then."""
         return self.max_items == 0
+
+
+def _hub_source(address: str) -> HubSource:
+    try:
+        return HubSource.parse(address)
+    except ValueError as error:
+        raise ValueError(f"hub: {error}") from None
 
 
 _FILES_ONLY = (DatasetFormat.ITEMS, DatasetFormat.TRIVIAQA_TSV, DatasetFormat.CSV, DatasetFormat.PROMPTS)
