@@ -2,9 +2,9 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 
 from overnight.records import AnswerRule, ItemType
 from overnight.spec.base import Digest, Name, Spec
@@ -67,6 +67,12 @@ _COLUMNS = {
 }
 
 
+def _delimiter(text: str) -> str:
+    if text in '\r\n"':
+        raise ValueError(f"found {text!r}, which CSV ends its lines or quotes its cells with; wanted another")
+    return text
+
+
 class Columns(Spec):
     """Which column of a CSV file, or key of a JSONL row, holds what."""
 
@@ -88,7 +94,7 @@ class Columns(Spec):
         min_length=1,
         description="between the answers of one cell; null: a cell is a JSON list or one answer",
     )
-    delimiter: str = Field(
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = Field(
         default=",", min_length=1, max_length=1, description="between the cells of a CSV row"
     )
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import yaml
 
 from overnight.errors import UsageError
+from overnight.texts import unwritable
 
 _LARGEST_INTEGER = 2**63  # what tables and servers can hold; larger ones are typing errors
 _MOST_VALUES = 100_000  # of one file, with what aliases repeat
@@ -109,17 +110,9 @@ def require_writable_texts(value: Any, source: str, place: str = "") -> None:
     elif isinstance(value, list):
         for number, part in enumerate(value):
             require_writable_texts(part, source, f"{place}.{number}")
-    elif isinstance(value, str) and (strange := _strange(value)):
+    elif isinstance(value, str) and (strange := unwritable(value)):
         shown = place.encode("ascii", "backslashreplace").decode() or "(top level)"
         raise UsageError(f"{source}: {shown}: the text holds {strange}, which no file can hold; take it out")
-
-
-def _strange(text: str) -> str | None:
-    if "\0" in text:
-        return "a NUL character"
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        return "half of a surrogate pair"
-    return None
 
 
 def _require_finite(value: Any, source: str) -> None:
