@@ -6,7 +6,7 @@ from overnight.errors import StoreError
 from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trial import Trial
-from overnight.store.files import read_json, write_json
+from overnight.store.files import read_json, read_object, write_json
 from overnight.store.run_folder import RunFolder
 from overnight.vectors.vector_set import MARKER
 
@@ -29,7 +29,7 @@ def expected_draws(folder: RunFolder, plan: Plan, trial: Trial) -> int:
 def has_vectors(folder: RunFolder, trial: BestOfKTrial) -> bool:
     """True where the vectors of a trial were read, and lie where it says."""
     path = folder.trial(trial.slug).vectors
-    return path.is_file() and (folder.path / str(read_json(path).get("folder")) / MARKER).is_file()
+    return path.is_file() and (folder.path / str(read_object(path).get("folder")) / MARKER).is_file()
 
 
 def vectors_folder(folder: RunFolder, block: ModelBlock, trial: BestOfKTrial) -> Path:
