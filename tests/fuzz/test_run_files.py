@@ -2,6 +2,8 @@ import contextlib
 import json
 import math
 import random
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overnight.errors import StoreError
+from overnight.engines.state import read_state
+from overnight.errors import EngineUnavailable, StoreError
+from overnight.runs.captured import note_passes
 from overnight.runs.chunks import Chunk, read_chunks
 from overnight.runs.parsing import effective_rows, row_at
+from overnight.store.files import read_object
 from overnight.store.journal import Journal, finished_ids, line_of, read_rows
-from tests.fuzz.mutations import ODD, damaged
+from overnight.store.manifest import Artifact, RunManifest, TrialRecord, read_manifest
+from overnight.store.run_folder import RunFolder
+from overnight.store.segments import SegmentWriter, audit, encode, find, read
+from tests.fuzz.mutations import ODD, bodies, damaged
 from tests.fuzz.refusals import outcome
 
 TEXT = st.text(st.characters(), max_size=12)
@@ -202,3 +210,91 @@ def test_a_chunk_of_wrong_values_is_none(folder: Path, field: str) -> None:
         for chunk in found or ():
             assert type(getattr(chunk, field)) in {type(getattr(CHUNK, field)), int}
             assert chunk.indices
+
+
+def run_folder(root: Path) -> RunFolder:
+    folder = RunFolder(root / "r1")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+MANIFEST = RunManifest(
+    run_id="r1",
+    kind="prompt-sweep",
+    name="s",
+    fingerprint="f" * 64,
+    created=datetime(2026, 1, 2, tzinfo=UTC),
+    updated=datetime(2026, 1, 2, tzinfo=UTC),
+    execution={"condition": "both"},
+    environment={"python": "3.11"},
+    items={"items/d.jsonl": Artifact(sha256="a" * 64, bytes=3)},
+    trials={"a": TrialRecord(fingerprint="a" * 64, requested={"top_k": 0})},
+).model_dump(mode="json")
+STATE = {"status": "serving", "url": "http://127.0.0.1:1", "urls": [], "slots": 4, "context_tokens": 512}
+PASSES = {"passes": 3, "seconds": 1.5, "largest_probe_difference": None}
+
+
+@given(content=bodies(MANIFEST))
+def test_a_damaged_manifest_is_read_as_it_stands_or_refused_by_its_name(folder: Path, content: bytes) -> None:
+    run = run_folder(folder)
+    run.manifest.write_bytes(content)
+    found, message = outcome(read_manifest, run, by=StoreError)
+    if found is None:
+        assert str(message).startswith(f"{run.manifest}:")
+    else:
+        kept, stands = found.model_dump(mode="json"), json.loads(content)
+        assert all(kept[key] == stands[key] for key in ("run_id", "kind", "fingerprint", "execution"))
+
+
+@given(content=bodies(STATE))
+def test_a_damaged_state_of_an_engine_is_that_of_none(folder: Path, content: bytes) -> None:
+    path = folder / "state.json"
+    path.write_bytes(content)
+    found, message = outcome(read_state, path, by=EngineUnavailable)
+    assert (found is None) == (message is not None)
+    assert found is None or (type(found.slots) is int and isinstance(found.status, str))
+
+
+@given(content=bodies(PASSES))
+def test_damaged_facts_of_a_capture_are_refused_by_their_name(folder: Path, content: bytes) -> None:
+    files = run_folder(folder).trial("a")
+    files.capture_facts.parent.mkdir(parents=True, exist_ok=True)
+    files.capture_facts.write_bytes(content)
+    _, message = outcome(note_passes, files, 1, 0.5, None, by=StoreError)
+    assert message is None or message.startswith(f"{files.capture_facts}:")
+
+
+@pytest.mark.parametrize("content", [b"[" * 3000, b"9" * 5000, b"\xff", b"", b"[]", b"null"])
+def test_what_is_no_json_object_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    found, message = outcome(read_object, path, by=StoreError)
+    assert found is None
+    assert str(message).startswith(f"{path}:")
+
+
+@given(
+    payloads=st.lists(st.dictionaries(TEXT, TEXT | st.integers(), max_size=3), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_what_a_damaged_cache_gives_was_kept(
+    folder: Path, payloads: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    cache = folder / "segments"
+    keys = [f"{number:032x}" for number in range(len(payloads))]
+    segment = cache / writer_segment()
+    segment.parent.mkdir(exist_ok=True)
+    segment.write_bytes(data.draw(damaged(b"".join(map(encode, keys, payloads)))))
+    found = find(cache, keys)
+    for key, payload in zip(found.places, read(found.places.values()), strict=True):
+        assert payload == payloads[keys.index(key)]
+    audit(segment)
+
+
+def writer_segment() -> str:
+    with tempfile.TemporaryDirectory() as somewhere:
+        writer = SegmentWriter(Path(somewhere), {})
+        writer.append([encode("0" * 32, {})])
+        writer.close()
+        (segment,) = Path(somewhere).iterdir()
+        return segment.name
