@@ -1,5 +1,6 @@
 """What is to be on a server, as files say it: ``prefect.yaml``, and the pools that come along."""
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -14,8 +15,11 @@ from overnight.spec.reading import read_mapping, validate
 _HERE = Path(__file__).parent
 
 
+_zones = cache(available_timezones)  # a walk through folders
+
+
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _zones():
         raise ValueError(f"found {name!r}, wanted a time zone such as {ZoneInfo('Europe/Berlin').key}")
     return name
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from overnight.cli.console import console
 from overnight.errors import OvernightError, StoreError
 from overnight.spec.config_root import ConfigRoot
-from overnight.store.files import read_json
+from overnight.store.files import read_object
 from overnight.store.journal import is_done, read_rows
 from overnight.store.manifest import RunManifest, TrialState, read_manifest
 from overnight.store.run_folder import RunFolder, find_run, list_runs
@@ -33,8 +33,13 @@ def show_run(experiments: Path, run: str, *, as_json: bool) -> None:
     """Print one run, trial by trial; a run that is going on is counted from its journals."""
     folder = find_run(experiments, run)
     manifest = read_manifest(folder)
-    plan = read_json(folder.plan)
-    expected = {t["slug"]: t["n_requests"] for block in plan["blocks"] for t in block["trials"]}
+    plan = read_object(folder.plan)
+    try:
+        expected = {t["slug"]: t["n_requests"] for block in plan["blocks"] for t in block["trials"]}
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"{folder.plan}: not a plan ({type(error).__name__}: {error}); resume the run"
+        ) from None
     rows = [_trial_row(folder, manifest, slug, expected.get(slug)) for slug in manifest.trials]
     if as_json:
         _print_json({**_run_row(folder), "path": str(folder.path), "trials": rows})

@@ -27,6 +27,20 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file that is read line by line as it stands.
+
+    Raises:
+        UsageError: as ``lines``, or lines end in a carriage return alone, and would be one line.
+    """
+    for number, line in lines(path):
+        if "\r" in line.rstrip("\r\n"):
+            raise UsageError(
+                f"{path}:{number}: lines end in a carriage return alone; save the file with line feeds"
+            )
+        yield number, line
+
+
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of a JSONL file with the numbers of their lines; blank lines are passed over.
 
@@ -62,7 +76,9 @@ def json_document(path: Path) -> Any:
     if not text.strip():
         raise UsageError(f"{path}: the file is empty; a JSON document was wanted")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_distinct)
+    except _TwiceError as error:
+        raise UsageError(f"{path}: key {error.key!r} stands twice in one object; take one out") from None
     except json.JSONDecodeError as error:
         is_cut = not text[error.pos :].strip() or error.msg.startswith("Unterminated string")
         hint = "the file ends too early; fetch it again" if is_cut else "correct it, or fetch it again"
@@ -83,6 +99,22 @@ def list_at(value: Any, path: Path | str, place: str) -> list[Any]:
     return value
 
 
+class _TwiceError(Exception):
+    """A key stands twice in one object: Python would keep the last one without a word."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
+    return row
+
+
 def _decoded(line: bytes, at: str) -> str:
     try:
         return line.decode("utf-8")
@@ -94,7 +126,9 @@ def _decoded(line: bytes, at: str) -> str:
 
 def _json_row(line: str, at: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_distinct)
+    except _TwiceError as error:
+        raise UsageError(f"{at}: key {error.key!r} stands twice; take one out") from None
     except json.JSONDecodeError as error:
         raise UsageError(f"{at}: not JSON ({error.msg}); one object a line") from None
     except (ValueError, RecursionError) as error:

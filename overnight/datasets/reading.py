@@ -13,6 +13,7 @@ from overnight.errors import UsageError
 from overnight.ids import canonical_json
 from overnight.records import Item, ItemType
 from overnight.spec.dataset import DatasetSpec
+from overnight.texts import unwritable
 
 __all__ = ["RowsDigest", "Tally", "clean_text", "iterate_items", "read_items", "rows_digest"]
 
@@ -111,6 +112,7 @@ def _rows(spec: DatasetSpec, reader: Reader) -> Iterator[Row]:
 
 def _require_askable(spec: DatasetSpec, row: Row, reader: Reader) -> None:
     at = where(spec.source, row.place)
+    _require_writable(row, at)
     is_open = spec.type is ItemType.OPEN
     if not is_open and not row.answers and spec.format.has_golds:
         raise UsageError(f"{at}: answers: empty; a closed-book item needs at least one gold answer")
@@ -118,6 +120,22 @@ def _require_askable(spec: DatasetSpec, row: Row, reader: Reader) -> None:
         raise UsageError(f"{at}: context: found nothing, wanted a text; an open-book item needs its passage")
     if not is_open and row.context is not None and not reader.is_published:
         raise UsageError(f"{at}: context: not allowed in a closed-book dataset; set type: open")
+
+
+def _require_writable(row: Row, at: str) -> None:
+    texts = {
+        "id": [row.item_id or ""],
+        "question": [row.question],
+        "answers": row.answers,
+        "wrong_answers": row.wrong_answers,
+        "context": [row.context or ""],
+    }
+    for name, parts in texts.items():
+        for part in parts:
+            if strange := unwritable(part):
+                raise UsageError(
+                    f"{at}: {name}: the text holds {strange}; take it out, and save the file as UTF-8"
+                )
 
 
 def _item(spec: DatasetSpec, row: Row, item_id: str) -> Item:

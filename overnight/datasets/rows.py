@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from overnight.ids import number_label
 
 Place = int | str  # a line of a file, or a path inside a JSON document: data[3].paragraphs[2].qas[5]
 _SHOWN_KEYS = 12
+_WHOLE = re.compile(r"\s*[-+]?[0-9]{1,4000}\s*", re.ASCII)
 _SHOWN_CHARACTERS = 60
 
 
@@ -109,6 +111,8 @@ def number_text(value: Any, key: str, at: str) -> str:
         UsageError: it is neither a finite number nor the text of one.
     """
     is_number = isinstance(value, int | float | str) and not isinstance(value, bool)
+    if is_number and _WHOLE.fullmatch(str(value)):
+        return str(int(value))  # as a floating-point number, a large one would be another
     try:
         number = float(value) if is_number else math.nan
     except (ValueError, OverflowError):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from overnight.engines.answer_values import logprob
 from overnight.engines.protocol import Step, Token
 
 # As tokenizers write what ends a turn; some servers write nothing.
@@ -38,7 +39,7 @@ def _step(token: Mapping[str, Any], *, is_last: bool) -> Step:
 def _token(value: Mapping[str, Any]) -> Token:
     piece = _piece(value)
     ends = bool(value.get("ends", not piece or END_TOKEN.fullmatch(str(value["token"]))))
-    return Token(piece=b"" if ends else piece, logprob=float(value["logprob"]), ends=ends)
+    return Token(piece=b"" if ends else piece, logprob=logprob(value["logprob"]), ends=ends)
 
 
 def _piece(value: Mapping[str, Any]) -> bytes:

@@ -82,7 +82,10 @@ class Beginnings:
     async def _copy(self, request: Request) -> None:
         name = f".beginning-{request.digest(None)[:16]}{SCRATCH}"
         rendered = await self._post("/apply-template", {"messages": list(request.messages)})
-        asked = {"prompt": rendered["prompt"], "n_predict": 0, "cache_prompt": True, "id_slot": 0}
+        prompt = rendered.get("prompt")
+        if not isinstance(prompt, str):
+            raise BadResponse(f"the template came back without its prompt: {str(rendered)[:200]}")
+        asked = {"prompt": prompt, "n_predict": 0, "cache_prompt": True, "id_slot": 0}
         try:
             await self._post("/completion", asked)
             await self._post("/slots/0?action=save", {"filename": name})

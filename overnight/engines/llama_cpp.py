@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from overnight.engines.alternatives import read_steps
+from overnight.engines.answer_values import count, count_or_none, logprobs, seconds_or_none
 from overnight.engines.beginnings import Beginnings
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.neutral_samplers import NEUTRAL
@@ -49,13 +50,15 @@ class LlamaCppEngine(LoopbackClient):
         try:
             choice = body["choices"][0]
             usage = body["usage"]
+            text = require_text(choice["message"]["content"])
+            n_generated = count(usage["completion_tokens"], "completion_tokens")
             return Completion(
-                text=require_text(choice["message"]["content"]),
+                text=text,
                 finish_reason=FinishReason(choice["finish_reason"]),
-                prompt_tokens=usage["prompt_tokens"],
-                cached_tokens=usage.get("prompt_tokens_details", {}).get("cached_tokens"),
-                completion_tokens=usage["completion_tokens"],
-                token_logprobs=_token_logprobs(choice, usage["completion_tokens"]) if with_logprobs else None,
+                prompt_tokens=count(usage["prompt_tokens"], "prompt_tokens"),
+                cached_tokens=_cached_tokens(usage),
+                completion_tokens=n_generated,
+                token_logprobs=_token_logprobs(choice, text, n_generated) if with_logprobs else None,
                 latency_s=latency_s,
                 sent=sent,
                 prefill_s=_seconds(body, "prompt_ms"),
@@ -63,7 +66,7 @@ class LlamaCppEngine(LoopbackClient):
                 steps=read_steps(_tokens(choice)) if request.wants_steps else None,
                 counted_tokens=counted if request.alternatives else None,
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise BadResponse(f"llama.cpp answered without {error}: {str(body)[:200]}") from None
 
     def _slots(self) -> Beginnings:
@@ -77,6 +80,8 @@ class LlamaCppEngine(LoopbackClient):
         counted = await self.post(
             "/tokenize", {"content": rendered["prompt"], "add_special": True, "parse_special": True}
         )
+        if not isinstance(counted["tokens"], list):
+            raise TypeError(f"tokens is {type(counted['tokens']).__name__}, not a list")
         return len(counted["tokens"])
 
     def raise_for(self, kind: str, message: str) -> None:
@@ -85,15 +90,19 @@ class LlamaCppEngine(LoopbackClient):
             raise ContextOverflow(f"{message}; raise execution.engine.context_tokens or shorten the prompt")
 
 
-def _token_logprobs(choice: dict[str, Any], n_generated: int) -> tuple[float, ...] | None:
+def _token_logprobs(choice: dict[str, Any], text: str, n_generated: int) -> tuple[float, ...] | None:
     """Return the log-probabilities of the tokens that were sampled; None where some may be missing.
 
     Of a character that takes several tokens, llama.cpp shows the last one alone.
     """
     shown = _tokens(choice)
-    if len(shown) < n_generated and not choice["message"]["content"].isascii():
+    if len(shown) < n_generated and not text.isascii():
         return None
-    return tuple(float(token["logprob"]) for token in shown)
+    return logprobs((token["logprob"] for token in shown), n_generated)
+
+
+def _cached_tokens(usage: dict[str, Any]) -> int | None:
+    return count_or_none((usage.get("prompt_tokens_details") or {}).get("cached_tokens"), "cached_tokens")
 
 
 def _tokens(choice: dict[str, Any]) -> list[dict[str, Any]]:
@@ -101,5 +110,4 @@ def _tokens(choice: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _seconds(body: dict[str, Any], name: str) -> float | None:
-    milliseconds = body.get("timings", {}).get(name)
-    return None if milliseconds is None else round(float(milliseconds) / 1000, 5)
+    return seconds_or_none((body.get("timings") or {}).get(name), name, per_second=1000)

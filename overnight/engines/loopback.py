@@ -8,12 +8,14 @@ from typing import Any
 
 import httpx
 
+from overnight.engines.answer_values import count, read_body, written_body
 from overnight.engines.state import EngineState, read_state
 from overnight.errors import BadResponse, ContextOverflow, EngineCrashed, EngineUnavailable, OutOfMemory
 from overnight.planning.requests import Request
 
 _POLL_S = 0.1
 _OK = 200
+_JSON = {"Content-Type": "application/json"}
 _TEMPLATE_TOKENS = 64  # what a chat template adds to two messages, generously
 
 
@@ -84,7 +86,8 @@ class LoopbackClient(ABC):
             EngineError: what ``raise_for`` makes of an error.
         """
         try:
-            response = await self._http().request(method, path, json=body)
+            content = None if body is None else written_body(body)
+            response = await self._http().request(method, path, content=content, headers=_JSON)
         except httpx.TimeoutException:
             raise BadResponse(
                 f"no answer within {self._timeout_s:g} s; raise execution.request_timeout_s"
@@ -92,7 +95,7 @@ class LoopbackClient(ABC):
         except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: closed by recover() meanwhile
             raise EngineUnavailable(f"the engine is gone ({type(error).__name__})") from None
         try:
-            value = response.json()
+            value = read_body(response.content)
         except ValueError:
             raise BadResponse(f"HTTP {response.status_code}, not JSON: {response.text[:200]!r}") from None
         if response.status_code == _OK and isinstance(value, dict):
@@ -117,7 +120,12 @@ class LoopbackClient(ABC):
         bound = sum(len(m["content"].encode("utf-8", "replace")) for m in request.messages) + _TEMPLATE_TOKENS
         if bound <= room and not request.alternatives:
             return None
-        n_tokens = await self.count_prompt(request)
+        try:
+            n_tokens = count(await self.count_prompt(request), "the prompt's tokens")
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadResponse(
+                f"the engine did not count the prompt ({type(error).__name__}: {error})"
+            ) from None
         if n_tokens > room:
             raise ContextOverflow(
                 f"the prompt has {n_tokens} tokens and its answer up to {request.max_new_tokens}, the context "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from overnight.errors import EngineUnavailable, StoreError
-from overnight.store.files import read_json, write_secret_json
+from overnight.store.files import read_object, write_secret_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,13 @@ def read_state(path: Path) -> EngineState:
         EngineUnavailable: there is no engine, or its file cannot be read.
     """
     try:
-        row = read_json(path)
-        return EngineState(**(row | {"urls": tuple(row.get("urls", ()))}))
+        row = read_object(path)
+        state = EngineState(**(row | {"urls": tuple(row.get("urls", ()))}))
     except (StoreError, TypeError) as error:
         raise EngineUnavailable(f"no engine at {path} ({error})") from None
+    if not (type(state.slots) is type(state.context_tokens) is int and isinstance(state.status, str)):
+        raise EngineUnavailable(f"no engine at {path} (its status, slots or context are of another type)")
+    return state
 
 
 def write_state(path: Path, state: EngineState) -> None:

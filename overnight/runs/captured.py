@@ -1,6 +1,11 @@
 """Which prompts of a trial were captured: its journal of captures, as far as what it names is there."""
 
-from overnight.store.files import read_json, write_json
+import math
+from pathlib import Path
+from typing import Any
+
+from overnight.errors import StoreError
+from overnight.store.files import read_object, write_json
 from overnight.store.inside import below
 from overnight.store.journal import Row, is_done, read_rows
 from overnight.store.run_folder import RunFolder, TrialFolder
@@ -42,6 +47,14 @@ def what_is_not_captured(folder: RunFolder, slug: str, expected: int) -> str | N
     )
 
 
+def _facts(path: Path) -> dict[str, Any]:
+    facts = read_object(path) if path.is_file() else {}
+    numbers = [facts.get("passes", 0), facts.get("seconds", 0.0), facts.get("largest_probe_difference") or 0]
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise StoreError(f"{path}: not what was written ({facts!r:.60}); delete it")
+    return facts
+
+
 def note_passes(folder: TrialFolder, n_passes: int, seconds: float, probe: float | None) -> None:
     """Add a stretch of reading to what the trial has of them, in ``capture.json``.
 
@@ -52,7 +65,7 @@ def note_passes(folder: TrialFolder, n_passes: int, seconds: float, probe: float
         probe: the largest difference of a sequence in a batch from the same one alone, relative; None: not probed.
     """
     path = folder.capture_facts
-    before = read_json(path) if path.is_file() else {}
+    before = _facts(path)
     probes = [each for each in (before.get("largest_probe_difference"), probe) if each is not None]
     write_json(
         path,

@@ -1,6 +1,5 @@
 """Chunks: the vectors of a trial that are worked on and written down together, and which of them count."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -10,7 +9,7 @@ from typing import Any, Final, Self
 from overnight.best_of_k.vector import Vector
 from overnight.errors import StoreError
 from overnight.store.inside import below
-from overnight.store.journal import is_done, read_rows
+from overnight.store.journal import is_done, parse_line, read_rows
 from overnight.store.run_folder import RunFolder
 
 AGAIN: Final = "`overnight resume` works on its vectors again"
@@ -48,11 +47,22 @@ class Chunk:
         """Return the chunk of a line.
 
         Raises:
-            TypeError: it has other fields.
+            TypeError: it has other fields, or other values in them.
+            ValueError: it is of no vectors.
             StoreError: its file is outside of the run.
         """
         below(Path(), row.get("path"))
-        return cls(**row)
+        found = cls(**row)
+        for field in fields(cls):
+            value = getattr(found, field.name)
+            wanted = {"str": str, "int": int, "float": int | float}[
+                getattr(field.type, "__name__", str(field.type))
+            ]
+            if isinstance(value, bool) or not isinstance(value, wanted):
+                raise TypeError(f"{field.name} is {type(value).__name__}")
+        if found.first < 0 or found.n < 1:
+            raise ValueError(f"{found.n} vectors from {found.first} on")
+        return found
 
 
 def read_chunks(path: Path) -> Iterator[Chunk]:
@@ -68,7 +78,7 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield Chunk.from_json(json.loads(line))
+                yield Chunk.from_json(parse_line(line))
             except (ValueError, TypeError, AttributeError, StoreError):
                 raise StoreError(f"{path}:{number}: not a chunk; delete the line, and {AGAIN}") from None
 

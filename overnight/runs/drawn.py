@@ -3,7 +3,6 @@
 A chunk counts once its line is there; a draw of it counts if the journal says that it was answered.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,7 @@ from overnight.best_of_k.frontier import DrawCosts
 from overnight.errors import StoreError
 from overnight.ids import file_digest
 from overnight.stats.pairs import FloatArray
-from overnight.store.journal import is_done
+from overnight.store.journal import is_done, parse_line
 from overnight.store.run_folder import TrialFolder
 from overnight.vectors.floats import Kept, widen
 from overnight.vectors.shards import map_shard
@@ -135,7 +134,7 @@ class Drawn:
             for place, answered in zip(self.places[vector], self.is_answered[vector], strict=True):
                 if answered:
                     file.seek(place)
-                    found.append(str(json.loads(file.readline())["text"]))
+                    found.append(str(parse_line(file.readline())["text"]))
                 else:
                     found.append(None)
         return found
@@ -173,7 +172,7 @@ def _read_chunks(trial: TrialFolder, n_vectors: int) -> list[Chunk]:
     found: dict[int, Chunk] = {}
     for number, line in enumerate(_lines(trial.chunks), start=1):
         try:
-            chunk = _chunk(json.loads(line[1]), trial)
+            chunk = _chunk(parse_line(line[1]), trial)
         except (ValueError, KeyError, TypeError):
             raise StoreError(f"{trial.chunks}:{number}: not the line of a chunk; restore the file") from None
         found[chunk.first] = chunk
@@ -207,7 +206,7 @@ def _chunk(row: Mapping[str, Any], trial: TrialFolder) -> Chunk:
 def _rows(journal: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for place, line in _lines(journal):
         try:
-            row = json.loads(line)
+            row = parse_line(line)
         except ValueError:
             row = None
         if not isinstance(row, dict) or "status" not in row:

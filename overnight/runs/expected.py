@@ -6,7 +6,7 @@ from overnight.errors import StoreError
 from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trial import Trial
-from overnight.store.files import read_json, write_json
+from overnight.store.files import read_json, read_object, write_json
 from overnight.store.inside import below
 from overnight.store.run_folder import RunFolder
 from overnight.vectors.vector_set import MARKER
@@ -34,7 +34,7 @@ def has_vectors(folder: RunFolder, trial: BestOfKTrial) -> bool:
         StoreError: what the trial says of its vectors is damaged.
     """
     path = folder.trial(trial.slug).vectors
-    return path.is_file() and (below(folder.path, read_json(path).get("folder")) / MARKER).is_file()
+    return path.is_file() and (below(folder.path, read_object(path).get("folder")) / MARKER).is_file()
 
 
 def vectors_folder(folder: RunFolder, block: ModelBlock, trial: BestOfKTrial) -> Path:

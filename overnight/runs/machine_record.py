@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from overnight.runs.request_speeds import SpeedTally
-from overnight.store.files import read_json, write_json
+from overnight.store.files import read_object, write_json
 from overnight.store.journal import read_rows
 from overnight.store.manifest import Energy, RunManifest, TrialRecord, read_manifest, update_manifest
 from overnight.store.run_folder import RunFolder
@@ -79,7 +79,7 @@ def describe_trial(folder: RunFolder, slug: str, model: str) -> None:
     for name, record in parts.records().items():
         path = folder.trial(slug).part_state(name)
         if path.is_file():
-            write_json(path, {**read_json(path), "telemetry": record})
+            write_json(path, {**read_object(path), "telemetry": record})
 
 
 def describe_run(folder: RunFolder, model: str, sampler: Sampler) -> None:

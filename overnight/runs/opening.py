@@ -13,7 +13,7 @@ import yaml
 
 from overnight.credentials import values_without_credentials
 from overnight.datasets.freezing import load_items, prepare_items, shots_path
-from overnight.errors import UsageError
+from overnight.errors import StoreError, UsageError
 from overnight.ids import new_run_id
 from overnight.memory.fitting import fit_blocks, predicted_memory
 from overnight.memory.sharing import waves_of
@@ -28,7 +28,14 @@ from overnight.spec.run_options import RunOptions
 from overnight.spec.sweep import SweepSpec, validate_sweep
 from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
-from overnight.store.files import read_json, remove_scratch, require_writable, write_json, write_text
+from overnight.store.files import (
+    read_json,
+    read_object,
+    remove_scratch,
+    require_writable,
+    write_json,
+    write_text,
+)
 from overnight.store.manifest import (
     Artifact,
     BlockRecord,
@@ -204,17 +211,26 @@ def reopen_run(folder: RunFolder, spec: SweepSpec, overrides: Sequence[dict[str,
         )
     plan = load_plan(folder, spec)
     # The prediction is that of the evening: what the run itself has taught since is no prediction of it.
-    evening = read_json(folder.plan) if folder.plan.is_file() else {}
-    memory = {block["model"]: block.get("predicted_memory") for block in evening.get("blocks", ())}
+    evening = read_object(folder.plan) if folder.plan.is_file() else {}
+    memory = _memory_of_blocks(folder.plan, evening.get("blocks", []))
     write_json(folder.plan, plan_record(plan, evening.get("predicted"), memory, evening.get("waves")))
     write_text(folder.effective_config, config_text(spec))
     remove_scratch(folder.path)
     known = read_json(folder.overrides) if folder.overrides.is_file() else []
+    if not isinstance(known, list):
+        raise StoreError(f"{folder.overrides}: found a {type(known).__name__}, wanted a list; delete it")
     write_json(folder.overrides, known + [override for override in overrides if override not in known])
     folder.stop_request.unlink(missing_ok=True)
     update_manifest(
         folder, lambda m: m.model_copy(update={"execution": spec.execution.model_dump(mode="json")})
     )
+
+
+def _memory_of_blocks(path: Path, blocks: Any) -> dict[str, Any]:
+    try:
+        return {str(block["model"]): block.get("predicted_memory") for block in blocks}
+    except (KeyError, TypeError, AttributeError):
+        raise StoreError(f"{path}: its blocks are none of a plan; delete it, and resume the run") from None
 
 
 def check_same_experiment(folder: RunFolder, manifest: RunManifest, spec: SweepSpec) -> None:

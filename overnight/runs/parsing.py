@@ -4,7 +4,6 @@ Rows come in the order of the plan, not in that of arrival, so that a resumed ru
 was never stopped.
 """
 
-import json
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +15,7 @@ from overnight.planning.plan import Plan
 from overnight.planning.trial import Trial
 from overnight.records import Arm, FinishReason, Item, Prediction
 from overnight.runs.tables import PREDICTION_COLUMNS, cell, read_predictions, table_writer
-from overnight.store.journal import is_done
+from overnight.store.journal import is_done, parse_line
 from overnight.store.run_folder import TrialFolder
 
 
@@ -137,7 +136,7 @@ def row_at(file: BinaryIO, offset: int) -> dict[str, Any]:
 
 def _parsed(line: bytes, path: Path) -> dict[str, Any]:
     try:
-        row: dict[str, Any] = json.loads(line)
+        row: dict[str, Any] = parse_line(line)
         row["custom_id"], row["status"]
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"{path}: a line is not a journal row; restore the file") from None

@@ -284,7 +284,10 @@ def _digest_of(folder: Path) -> str | None:
     path = folder / KEY_FILE
     if not path.is_file() or not all((folder / name).is_file() for name in _FILES):
         return None
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return None  # damaged: they are made again
     return str(found.get("digest")) if isinstance(found, dict) else None
 
 

@@ -5,7 +5,6 @@ the journal, its reconstructions in a file, its line among the chunks, which say
 """
 
 import asyncio
-import json
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,8 +34,8 @@ from overnight.runs.chunks import Chunk, left_to_do, read_chunks, vectors_done, 
 from overnight.runs.expected import expected_draws
 from overnight.runs.generating import Generated, count_draws, stop_signal
 from overnight.spec.execution import Execution
-from overnight.store.files import atomic_writer
-from overnight.store.journal import Journal, Row, is_done, read_rows
+from overnight.store.files import atomic_bytes
+from overnight.store.journal import Journal, Row, is_done, line_of, read_rows
 from overnight.store.run_folder import RunFolder, TrialFolder
 from overnight.telemetry.progress import BOARD
 from overnight.vectors.floats import Kept, narrow
@@ -377,9 +376,9 @@ def _narrowed(states: NDArray[np.float32], kept: Kept) -> NDArray[Any]:
 def _keep_only(folder: RunFolder, files: TrialFolder, chunks: Sequence[Chunk]) -> None:
     """Take away the lines and the files of chunks that do not count: of a process that was killed, or damaged since."""
     if list(read_chunks(files.chunks)) != list(chunks):
-        with atomic_writer(files.chunks) as lines:
+        with atomic_bytes(files.chunks) as lines:
             for chunk in chunks:
-                lines.write(json.dumps(chunk.to_json()) + "\n")
+                lines.write(line_of(chunk.to_json()))
     wanted = {folder.path / chunk.path for chunk in chunks}
     for path in files.reconstructions.glob(f"*{SUFFIX}"):
         if path not in wanted:

@@ -2,9 +2,20 @@
 
 import re
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from overnight.file_names import is_kept_by_windows
 
@@ -46,6 +57,46 @@ class Spec(BaseModel):
         # In a form, a field is called as it is in a file.
         field_title_generator=lambda name, _: name,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_stands(cls, value: Any) -> Any:
+        """Refuse what pydantic would take for something else: ``yes`` for 1, an empty path for this folder."""
+        for name in cls.model_fields if isinstance(value, dict) else ():
+            part = value.get(name)
+            if isinstance(part, bool | list | tuple):
+                if _flag_in(part) and _takes_numbers_only(cls, name):
+                    raise _wrong(cls, name, part, "a number; YAML reads yes, no, on and off as true or false")
+            elif isinstance(part, str) and not part.strip() and _takes_path(cls, name):
+                raise _wrong(cls, name, part, "a path")
+        return value
+
+
+def _wrong(model: type[BaseModel], field: str, value: Any, wanted: str) -> ValidationError:
+    problem = InitErrorDetails(type=PydanticCustomError("otherwise_read", wanted), loc=(field,), input=value)
+    return ValidationError.from_exception_data(model.__name__, [problem])
+
+
+@cache
+def _takes_numbers_only(model: type[BaseModel], field: str) -> bool:
+    found = _types_in(model.model_fields[field].annotation)
+    return bool(found & {int, float}) and not found & {bool, Any}
+
+
+@cache
+def _takes_path(model: type[BaseModel], field: str) -> bool:
+    return Path in _types_in(model.model_fields[field].annotation)
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """Return the types that an annotation is made of; what a specification inside it holds is its own affair."""
+    arguments = getattr(annotation, "__args__", ()) or ()
+    return {annotation, *(found for argument in arguments for found in _types_in(argument))}
+
+
+def _flag_in(value: Any) -> bool:
+    """True where a value is true or false, or a list that holds one of them."""
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_flag_in, value)))
 
 
 def off_is_a_word(value: object) -> object:

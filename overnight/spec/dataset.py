@@ -2,9 +2,9 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 
 from overnight.records import AnswerRule, ItemType
 from overnight.spec.base import Digest, Name, Spec
@@ -67,6 +67,12 @@ _COLUMNS = {
 }
 
 
+def _delimiter(text: str) -> str:
+    if text in '\r\n"':
+        raise ValueError(f"found {text!r}, which CSV ends its lines or quotes its cells with; wanted another")
+    return text
+
+
 class Columns(Spec):
     """Which column of a CSV file, or key of a JSONL row, holds what."""
 
@@ -88,7 +94,7 @@ class Columns(Spec):
         min_length=1,
         description="between the answers of one cell; null: a cell is a JSON list or one answer",
     )
-    delimiter: str = Field(
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = Field(
         default=",", min_length=1, max_length=1, description="between the cells of a CSV row"
     )
 
@@ -134,7 +140,7 @@ class DatasetSpec(Spec):
         filled = dict(value)
         hub = filled.get("hub")
         if isinstance(hub, str):
-            hub = filled["hub"] = HubSource.parse(hub)
+            hub = filled["hub"] = _hub_source(hub)
         repo = hub.repo if isinstance(hub, HubSource) else hub.get("repo") if isinstance(hub, dict) else None
         if isinstance(repo, str):
             filled.setdefault("name", repo.rsplit("/", 1)[-1])
@@ -189,6 +195,13 @@ class DatasetSpec(Spec):
     def is_switched_off(self) -> bool:
         """True where none of its items is wanted; it is not even read then."""
         return self.max_items == 0
+
+
+def _hub_source(address: str) -> HubSource:
+    try:
+        return HubSource.parse(address)
+    except ValueError as error:
+        raise ValueError(f"hub: {error}") from None
 
 
 _FILES_ONLY = (DatasetFormat.ITEMS, DatasetFormat.TRIVIAQA_TSV, DatasetFormat.CSV, DatasetFormat.PROMPTS)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from overnight.credentials import without_credentials
 from overnight.errors import UsageError
+from overnight.spec.yaml_values import parse_yaml, require_writable_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +61,6 @@ class Overrides:
             raise UsageError(
                 f"--set {assignment}: wanted key=value, e.g. --set execution.parts_per_dataset=2"
             )
-        try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError):
-            raise UsageError(f"--set {assignment}: the value is not valid YAML") from None
+        value = parse_yaml(text, f"--set {key}")
+        require_writable_texts({key.strip(): value}, "--set")
         self.set(key.strip(), value, "--set")

@@ -5,38 +5,18 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from overnight.credentials import require_no_secret
 from overnight.errors import UsageError
+from overnight.spec.yaml_values import parse_yaml, require_writable_texts
 
 M = TypeVar("M", bound=BaseModel)
 
 # Texts that a model will read; a `$` or `~` in them means itself.
 _VERBATIM_KEYS = frozenset({"stop", "description"})
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML in which a repeated key is an error instead of the last one winning."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # `<<: *base`, whose keys may be overridden
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is not a text; put it in quotes", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+_SHOWN_OF_MESSAGE = 300  # characters of either end
 
 
 def read_text(path: Path, what: str) -> str:
@@ -62,23 +42,16 @@ def read_mapping(path: Path, what: str, *, expand: bool = True) -> dict[str, Any
         UsageError: the file is missing, not YAML, not a mapping, or asks for a secret.
     """
     text = read_text(path, what)
-    try:
-        # A subclass of SafeLoader: it builds plain values only.
-        value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise UsageError(f"{path}{where}: {error.problem or 'not valid YAML'}; correct the YAML") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: a value that looks like a date and is none, such as 2024-13-45.
-        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    value = parse_yaml(text, str(path))
     if not isinstance(value, dict):
         found = "nothing" if value is None else f"a {type(value).__name__}"
         raise UsageError(f"{path}: found {found} at the top, wanted a mapping of keys ({what})")
     try:
-        return _expanded(value) if expand else value
+        value = _expanded(value) if expand else value
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
+    require_writable_texts(value, str(path))
+    return value
 
 
 def expanded_text(text: str) -> str:
@@ -121,7 +94,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     problems.sort(key=_rank)
     first = problems[0]
     location = _location(first)
-    key = ".".join(str(part) for part in location) or "(top level)"
+    key = ".".join(str(part) for part in location) if location else "(top level)"
     if first["type"] == "extra_forbidden":
         known = _known_keys(model, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
@@ -135,6 +108,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
         wanted = first["msg"].removeprefix("Input should be ")
         text = f"{key}: found {_short(first['input'])}, wanted {wanted[0].lower()}{wanted[1:]}"
     places = {tuple(_location(problem)) for problem in problems}
+    text = _without_middle(text)
     # What is wrong inside a value makes the value wrong, which is no problem of its own.
     more = sum(not any(other[: len(place)] == place != other for other in places) for place in places) - 1
     return text + (f" (and {more} more)" if more else "")
@@ -155,6 +129,13 @@ def _rank(problem: ErrorDetails) -> int:
 def _short(value: Any, limit: int = 60) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def _without_middle(text: str) -> str:
+    """Return a message that may repeat what was found; of a long one the beginning and the end."""
+    if len(text) <= 2 * _SHOWN_OF_MESSAGE:
+        return text
+    return f"{text[:_SHOWN_OF_MESSAGE]} ... {text[-_SHOWN_OF_MESSAGE:]}"
 
 
 def _location(problem: ErrorDetails) -> list[int | str]:

@@ -89,8 +89,20 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path}: no such file") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists thousands deep
         raise StoreError(f"{path}: not JSON ({error})") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the value of a JSON file that holds an object.
+
+    Raises:
+        StoreError: the file is missing, is not JSON, or holds something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise StoreError(f"{path}: found a {type(value).__name__}, wanted an object; the file was changed")
+    return value
 
 
 def sync_folder(folder: Path) -> None:

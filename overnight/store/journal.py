@@ -3,6 +3,9 @@
 It is the only truth about what is done. A process that is killed while it writes leaves a torn last line,
 which is cut off at the next opening; its draw is then simply not done. Rows of failed requests are kept as
 rows, never count as done, and are superseded by a later row of the same draw.
+
+Each line ends with a check of what stands before it, so that a row that was changed, or two that ran into each other,
+are found out. Rows of an earlier version have none, and are read as they stand.
 """
 
 import json
@@ -11,11 +14,60 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from zlib import crc32
 
 from overnight.errors import StoreError
 
 Row = dict[str, Any]
 _TAIL_BYTES = 1 << 16
+_CHECK = b',"check":"........"}\n'  # what a line ends with; eight hexadecimal digits are in place of the dots
+_DIGITS = slice(-11, -3)
+_ANY = ord(".")
+_MOST_FLIPPED = 3  # bytes of the other thirteen, where it still was meant to be a check
+
+
+def line_of(row: Row) -> bytes:
+    """Return the line of a row, with its check at the end.
+
+    Raises:
+        ValueError: a number in it is not finite.
+    """
+    # ASCII only: a lone surrogate in a reply survives as its escape.
+    body = json.dumps(row, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+    return body[:-1] + b',"check":"%08x"}\n' % crc32(body)
+
+
+def parse_line(line: bytes) -> Any:
+    """Return what a line of a journal says, without its check.
+
+    Raises:
+        ValueError: it is not JSON, or not what was written.
+    """
+    try:
+        value = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not _has_check(line):
+        if isinstance(value, dict) and "check" in value:
+            raise ValueError("its check is damaged")
+        return value
+    if crc32(line[: -len(_CHECK)] + b"}") != int(line[_DIGITS], 16):
+        raise ValueError("not what was written")
+    del value["check"]
+    return value
+
+
+def _has_check(line: bytes) -> bool:
+    """True where a line ends with a check, False where it ends with something else.
+
+    Raises:
+        ValueError: it ends with what all but is one.
+    """
+    end = line[-len(_CHECK) :]
+    n_other = sum(a != b for a, b in zip(end, _CHECK, strict=False) if b != _ANY)
+    if 0 < n_other <= _MOST_FLIPPED:
+        raise ValueError("its check is damaged")
+    return n_other == 0
 
 
 class Journal:
@@ -29,11 +81,7 @@ class Journal:
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows and return when they are on disk."""
-        # ASCII only: a lone surrogate in a reply survives as its escape.
-        data = b"".join(
-            json.dumps(row, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
-            for row in rows
-        )
+        data = b"".join(map(line_of, rows))
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
@@ -60,19 +108,25 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     if not path.exists():
         return
+    was_checked = is_checked = False
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return  # torn: it never counted
             try:
-                row = json.loads(line)
+                row = parse_line(line)
+                was_checked, is_checked = is_checked, _has_check(line)
             except ValueError:
                 row = None
-            if not isinstance(row, dict) or "custom_id" not in row or "status" not in row:
+            if not _is_row(row) or (was_checked and not is_checked):
                 raise StoreError(
                     f"{path}:{number}: not a journal row; restore the file, or delete the line to redo its draw"
                 )
             yield row
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("custom_id", "status"))
 
 
 def is_done(row: Row) -> bool:

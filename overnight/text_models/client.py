@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from overnight.engines.answer_values import finite, read_body
 from overnight.engines.state import EngineState, read_state
 from overnight.errors import BadResponse, EngineCrashed, EngineUnavailable, OutOfMemory
 from overnight.text_models.values import PairValues
@@ -64,7 +65,7 @@ class TextModelClient:
                 timeout=httpx.Timeout(self._timeout_s, connect=10),
                 trust_env=False,  # a proxy has no business between here and loopback
             )
-            value = response.json()
+            value = read_body(response.content)
         except httpx.TimeoutException:
             raise BadResponse(f"the text model gave no answer within {self._timeout_s:g} s") from None
         except httpx.HTTPError as error:
@@ -103,7 +104,7 @@ class TextModelClient:
 def _read(body: dict[str, Any], n_pairs: int) -> list[PairValues]:
     try:
         found = [
-            PairValues([float(value) for value in values], bool(is_cut))
+            PairValues([finite(value, "a value of a pair") for value in values], bool(is_cut))
             for values, is_cut in zip(body["values"], body["cut"], strict=True)
         ]
     except (KeyError, TypeError, ValueError) as error:

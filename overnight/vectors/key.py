@@ -67,7 +67,7 @@ def require_key(folder: Path, key: dict[str, Any]) -> None:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise StoreError(
             f"{path}: cannot be read ({' '.join(str(error).split())}); take {folder} away"
         ) from None

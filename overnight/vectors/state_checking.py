@@ -46,7 +46,15 @@ def _key(folder: Path) -> StateKey:
         key = StateKey.of(value)
     except FileNotFoundError:
         raise StoreError(f"{path}: missing; it is written anew with the next states") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:
         raise StoreError(
             f"{path}: cannot be read ({' '.join(str(error).split())}); take the folder away"
         ) from None

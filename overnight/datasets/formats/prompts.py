@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from overnight.datasets.files import lines
+from overnight.datasets.files import text_lines
 from overnight.datasets.rows import Row, clean_text
 from overnight.spec.dataset import DatasetSpec
 
@@ -14,7 +14,7 @@ def read_prompts(_: DatasetSpec, path: Path) -> Iterator[Row]:
     Raises:
         UsageError: the file cannot be read, or is not UTF-8.
     """
-    for number, line in lines(path):
+    for number, line in text_lines(path):
         prompt = clean_text(line)
         if prompt and not prompt.startswith("#"):
             yield Row(place=number, item_id=None, question=prompt, answers=())

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from overnight.datasets.files import json_lines, lines
+from overnight.datasets.files import json_lines, text_lines
 from overnight.datasets.rows import Place, Row, clean_text, found, identifier, required, where
 from overnight.errors import UsageError
 from overnight.spec.dataset import Columns, DatasetSpec
@@ -23,7 +23,7 @@ def read_texts(spec: DatasetSpec, path: Path) -> Iterator[Row]:
             yield text_row(spec, row, number)
         return
     begins, paragraph = 0, ""
-    for number, line in lines(path):
+    for number, line in text_lines(path):
         if cleaned := clean_text(line):
             begins, paragraph = (begins, f"{paragraph} {cleaned}") if paragraph else (number, cleaned)
         elif paragraph:

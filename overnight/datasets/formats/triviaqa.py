@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from overnight.datasets.files import json_document, lines, list_at
+from overnight.datasets.files import json_document, list_at, text_lines
 from overnight.datasets.rows import Place, Row, clean_text, golds, mapping, required, text, texts, where
 from overnight.errors import UsageError
 from overnight.spec.dataset import DatasetSpec
@@ -51,7 +51,7 @@ def read_triviaqa_tsv(spec: DatasetSpec, path: Path) -> Iterator[Row]:
     Raises:
         UsageError: a line has another number of cells, or its second one is not a list of texts.
     """
-    for number, line in lines(path):
+    for number, line in text_lines(path):
         if not line.strip():
             continue
         at = where(spec.source, number)

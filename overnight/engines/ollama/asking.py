@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from overnight.engines.alternatives import read_steps
+from overnight.engines.answer_values import count_or_none, logprobs, seconds_or_none
 from overnight.engines.ollama.connection import Answer
 from overnight.engines.ollama.server import ServerVersion
 from overnight.engines.protocol import Completion, Step
@@ -26,7 +27,7 @@ NEUTRAL = {
 # reference; servers from before 2025-10 pass over them, and `completion` finds out by their count.
 WHOLE = {"truncate": False, "shift": False}
 _TEMPLATE_TOKENS = 64  # what a chat template adds to two messages, generously
-_NANO = 1e-9
+_PER_SECOND = 1e9  # nanoseconds
 
 
 def load_options(settings: EngineSettings, context_tokens: int) -> dict[str, Any]:
@@ -140,19 +141,38 @@ def completion(
         raise BadResponse(f"Ollama ended its answer with done_reason {answer.done_reason!r}") from None
     if not answer.done or (answer.eval_count is None and answer.message.content):
         raise BadResponse("Ollama's answer is not finished, or does not count its tokens")
+    try:
+        return _read(answer, request, sent, version, latency_s, finish_reason)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadResponse(f"Ollama's answer has another shape ({type(error).__name__}: {error})") from None
+
+
+def _read(
+    answer: Answer,
+    request: Request,
+    sent: dict[str, Any],
+    version: ServerVersion,
+    latency_s: float,
+    finish_reason: FinishReason,
+) -> Completion:
+    n_generated = count_or_none(answer.eval_count, "eval_count") or 0
+    n_prompt = count_or_none(answer.prompt_eval_count, "prompt_eval_count")
+    n_cached = count_or_none(answer.prompt_eval_cached_count, "prompt_eval_cached_count")
     _require_whole(answer, request, version, context_tokens=sent["options"]["num_ctx"])
     is_counted = version.counts_whole_prompts
     return Completion(
         text=answer.message.content or "",
         finish_reason=finish_reason,
-        prompt_tokens=answer.prompt_eval_count if is_counted else None,
-        cached_tokens=answer.prompt_eval_cached_count if is_counted else None,
-        completion_tokens=answer.eval_count or 0,
-        token_logprobs=_token_logprobs(answer) if sent.get("logprobs") else None,
+        prompt_tokens=n_prompt if is_counted else None,
+        cached_tokens=n_cached if is_counted else None,
+        completion_tokens=n_generated,
+        token_logprobs=_token_logprobs(answer, n_generated) if sent.get("logprobs") else None,
         latency_s=latency_s,
         sent={name: value for name, value in sent.items() if name != "messages"},
-        prefill_s=_seconds(answer.prompt_eval_duration),
-        decode_s=_seconds(answer.eval_duration),
+        prefill_s=seconds_or_none(
+            answer.prompt_eval_duration, "prompt_eval_duration", per_second=_PER_SECOND
+        ),
+        decode_s=seconds_or_none(answer.eval_duration, "eval_duration", per_second=_PER_SECOND),
         steps=_steps(answer) if request.wants_steps and answer.logprobs else None,
     )
 
@@ -196,7 +216,7 @@ def _require_whole(answer: Answer, request: Request, version: ServerVersion, *, 
         )
 
 
-def _token_logprobs(answer: Answer) -> tuple[float, ...] | None:
+def _token_logprobs(answer: Answer, n_generated: int) -> tuple[float, ...] | None:
     """Return the log-probabilities of the tokens that were sampled.
 
     None where the server sent none, and where the model thought all the same: they are not those of the answer alone.
@@ -205,12 +225,8 @@ def _token_logprobs(answer: Answer) -> tuple[float, ...] | None:
         return None
     if not answer.logprobs:
         return None if answer.message.content else ()
-    return tuple(token.logprob for token in answer.logprobs)
+    return logprobs((token.logprob for token in answer.logprobs), n_generated)
 
 
 def _steps(answer: Answer) -> tuple[Step, ...]:
     return read_steps([token.model_dump() for token in answer.logprobs or ()])
-
-
-def _seconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else round(nanoseconds * _NANO, 5)

@@ -5,10 +5,13 @@ from typing import Any
 
 import httpx
 
+from overnight.engines.answer_values import read_body, written_body
 from overnight.engines.openai.access import beside, client_settings, read_key
 from overnight.engines.openai.problems import OK, Problem, error_in, judge, without_key
 from overnight.errors import BadResponse, EngineUnavailable
 from overnight.spec.engine_openai import Endpoint
+
+_JSON = {"Content-Type": "application/json"}
 
 
 class Connection:
@@ -42,7 +45,8 @@ class Connection:
     async def _send(self, method: str, url: str, body: dict[str, Any] | None) -> Any:
         try:
             async with asyncio.timeout(self._timeout_s):
-                response = await self._http().request(method, url, json=body)
+                content = None if body is None else written_body(body)
+                response = await self._http().request(method, url, content=content, headers=_JSON)
         except (httpx.TimeoutException, TimeoutError):
             return Problem(
                 kind=BadResponse,
@@ -58,7 +62,7 @@ class Connection:
         if response.status_code != OK:
             return judge(response.status_code, response.headers, text, key_from=self._endpoint.api_key_env)
         try:
-            value = response.json()
+            value = read_body(response.content)
         except ValueError:
             value = None
         if not isinstance(value, dict | list):

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import httpx
 
+from overnight.engines.answer_values import read_body
 from overnight.engines.openai.access import beside, client_settings, read_key
 from overnight.engines.openai.dialects import FACTS
 from overnight.engines.openai.problems import OK, Problem, judge, without_key
@@ -113,7 +114,7 @@ class ServedElsewhere:
         if response.status_code != OK:
             return judge(response.status_code, response.headers, text, key_from=self._endpoint.api_key_env)
         try:
-            value = response.json()
+            value = read_body(response.content)
         except ValueError:
             value = None
         if not isinstance(value, dict | list):
@@ -130,6 +131,6 @@ class ServedElsewhere:
             return None
         try:
             response = client.get(beside(self._endpoint, path))
-            return response.json() if response.status_code == OK else None
+            return read_body(response.content) if response.status_code == OK else None
         except (httpx.HTTPError, ValueError):
             return None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from overnight.engines.answer_values import read_body
 from overnight.engines.openai.pacing import retry_after_s
 from overnight.errors import (
     BadResponse,
@@ -146,7 +147,7 @@ class _Said:
     @classmethod
     def read(cls, text: str) -> "_Said":
         try:
-            value = json.loads(text)
+            value = read_body(text)
         except ValueError:
             value = text
         found = value.get("error", value) if isinstance(value, dict) else value

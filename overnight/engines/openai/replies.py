@@ -1,10 +1,10 @@
 """Reading what a server answers: the answer itself, and what it says of its models."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overnight.engines.alternatives import read_steps
+from overnight.engines.answer_values import count_or_none, logprobs, seconds_or_none
 from overnight.engines.openai.dialects import Facts
 from overnight.engines.protocol import Completion
 from overnight.errors import BadResponse
@@ -39,13 +39,14 @@ def read_completion(
             why = _WHY_NO_ANSWER.get(reason, "the server did not finish the answer")
             raise BadResponse(f"{why} (finish_reason {reason!r})")
         usage = body.get("usage") or {}
+        n_generated = _count(usage, "completion_tokens")
         return Completion(
             text=_text(message),
             finish_reason=_FINISHED[reason],
             prompt_tokens=_count(usage, "prompt_tokens"),
             cached_tokens=_count(usage.get("prompt_tokens_details") or {}, "cached_tokens"),
-            completion_tokens=_count(usage, "completion_tokens"),
-            token_logprobs=_token_logprobs(choice) if with_logprobs else None,
+            completion_tokens=n_generated,
+            token_logprobs=_token_logprobs(choice, n_generated) if with_logprobs else None,
             latency_s=latency_s,
             sent=sent,
             prefill_s=_seconds(body, "prompt_ms"),
@@ -63,7 +64,9 @@ def served_models(body: Any) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for entry in listed if isinstance(listed, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("id"), str):
-            names = [entry["id"], *(alias for alias in entry.get("aliases") or [] if isinstance(alias, str))]
+            aliases = entry.get("aliases")
+            listed_aliases = aliases if isinstance(aliases, list) else []
+            names = [entry["id"], *(alias for alias in listed_aliases if isinstance(alias, str))]
             found |= dict.fromkeys(names, entry)
     return found
 
@@ -72,8 +75,9 @@ def served_context(facts: Facts, entry: Mapping[str, Any], properties: Any) -> i
     """Return how many tokens prompt and answer may have together; None where the server does not say."""
     value = entry.get(facts.context_key) if facts.context_key else None
     if value is None and isinstance(properties, dict):
-        value = (properties.get("default_generation_settings") or {}).get("n_ctx")
-    return value if isinstance(value, int) and value > 0 else None
+        settings = properties.get("default_generation_settings")
+        value = settings.get("n_ctx") if isinstance(settings, dict) else None
+    return _number(value) or None
 
 
 def not_served(model: str, names: Sequence[str], base_url: str) -> str:
@@ -87,9 +91,18 @@ def counted_tokens(body: Any) -> int | None:
     """Return the number of tokens in the answer of a tokenizer; None for another shape."""
     if not isinstance(body, dict):
         return None
-    if isinstance(body.get("count"), int):
-        return int(body["count"])
+    counted = _number(body.get("count"))
+    if counted is not None:
+        return counted
     return len(body["tokens"]) if isinstance(body.get("tokens"), list) else None
+
+
+def _number(value: Any) -> int | None:
+    """Return a count; None for anything else."""
+    try:
+        return count_or_none(value, "")
+    except (TypeError, ValueError):
+        return None
 
 
 def _text(message: Mapping[str, Any]) -> str:
@@ -105,25 +118,20 @@ def _text(message: Mapping[str, Any]) -> str:
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:
     value = usage.get(name)
-    return None if value is None else int(value)
+    return count_or_none(value, name)
 
 
-def _token_logprobs(choice: Mapping[str, Any]) -> tuple[float, ...] | None:
+def _token_logprobs(choice: Mapping[str, Any], n_generated: int | None) -> tuple[float, ...] | None:
     """Return the log-probabilities of the tokens that were sampled; None where there are none.
 
     The chat API gives a list of tokens; the older shape, a list of numbers, is still around.
     """
-    logprobs = choice.get("logprobs") or {}
-    tokens = logprobs.get("content")
-    values = logprobs.get("token_logprobs") if tokens is None else [token["logprob"] for token in tokens]
-    if not values:
-        return None
-    numbers = tuple(float(value) for value in values)
-    if not all(math.isfinite(number) for number in numbers):
-        raise ValueError("a log-probability is not finite")
-    return numbers
+    given = choice.get("logprobs") or {}
+    tokens = given.get("content")
+    values = given.get("token_logprobs") if tokens is None else [token["logprob"] for token in tokens]
+    return logprobs(values, n_generated) if values else None
 
 
 def _seconds(body: Mapping[str, Any], name: str) -> float | None:
     milliseconds = (body.get("timings") or {}).get(name)  # of llama.cpp
-    return None if milliseconds is None else round(float(milliseconds) / 1000, 5)
+    return seconds_or_none(milliseconds, name, per_second=1000)

@@ -9,6 +9,7 @@ from overnight.activations.answer import ActivationAnswer
 from overnight.activations.request import ActivationRequest
 from overnight.best_of_k.places import PlacesAnswer, PlacesRequest
 from overnight.engines.alternatives import read_steps
+from overnight.engines.answer_values import count, count_or_none, logprobs, seconds_or_none
 from overnight.engines.loopback import LoopbackClient, require_text
 from overnight.engines.protocol import Completion, Step
 from overnight.errors import BadResponse, ContextOverflow, OutOfMemory, StoreError, UsageError
@@ -50,22 +51,22 @@ class TransformersEngine(LoopbackClient):
         body = await self.post("/complete", {"messages": list(request.messages), **sent})
         latency_s = time.perf_counter() - started
         try:
-            logprobs = tuple(map(float, body["token_logprobs"])) if sent["logprobs"] else None
+            n_generated = count(body["completion_tokens"], "completion_tokens")
             return Completion(
                 text=require_text(body["text"]),
                 finish_reason=FinishReason(body["finish_reason"]),
-                prompt_tokens=body["prompt_tokens"],
-                cached_tokens=body["cached_tokens"],
-                completion_tokens=body["completion_tokens"],
-                token_logprobs=logprobs,
+                prompt_tokens=count(body["prompt_tokens"], "prompt_tokens"),
+                cached_tokens=count_or_none(body["cached_tokens"], "cached_tokens"),
+                completion_tokens=n_generated,
+                token_logprobs=logprobs(body["token_logprobs"], n_generated) if sent["logprobs"] else None,
                 latency_s=latency_s,
                 sent=sent | {"samplers": SAMPLERS, "template": body["template"]},
-                prefill_s=body["prefill_s"],
-                decode_s=body["decode_s"],
+                prefill_s=seconds_or_none(body["prefill_s"], "prefill_s", per_second=1),
+                decode_s=seconds_or_none(body["decode_s"], "decode_s", per_second=1),
                 steps=_read_steps(body["steps"]) if request.wants_steps else None,
                 counted_tokens=counted if request.alternatives else None,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadResponse(f"the transformers host answered without {error}: {str(body)[:200]}") from None
 
     async def activations(self, request: ActivationRequest) -> ActivationAnswer:
@@ -138,7 +139,7 @@ class TransformersEngine(LoopbackClient):
     async def count_prompt(self, request: Request) -> int:
         """Return the tokens of a prompt."""
         counted = await self.post("/count", {"messages": list(request.messages)})
-        return int(counted["prompt_tokens"])
+        return count(counted["prompt_tokens"], "prompt_tokens")
 
 
 def _read_steps(shown: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
