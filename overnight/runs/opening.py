@@ -1,6 +1,8 @@
 """Opening a run: a new folder, or one that goes on."""
 
 import contextlib
+import re
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,7 +29,14 @@ from overnight.spec.run_options import RunOptions
 from overnight.spec.sweep import SweepSpec, validate_sweep
 from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
-from overnight.store.files import read_json, remove_scratch, require_writable, write_json, write_text
+from overnight.store.files import (
+    read_json,
+    remove_scratch,
+    require_writable,
+    sync_folder,
+    write_json,
+    write_text,
+)
 from overnight.store.manifest import (
     Artifact,
     BlockRecord,
@@ -42,9 +51,11 @@ from overnight.store.manifest import (
 )
 from overnight.store.run_folder import RunFolder, find_run, list_runs, run_path
 from overnight.store.run_lock import run_lock
+from overnight.store.writers import NAME, is_at_work, writer_name
 from overnight.telemetry.environment import describe_environment
 
 _NAMED_KEYS = 3  # of those in which two experiments differ
+_MAKING = re.compile(rf"\.making-{NAME}")
 
 
 @contextlib.contextmanager
@@ -85,11 +96,7 @@ def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
     """
     experiments = options.experiments_dir
     folder = RunFolder(run_path(experiments, options.run_id or new_run_id()))
-    if folder.path.exists():
-        raise UsageError(
-            f"run {folder.run_id} exists already in {experiments}; choose another --run-id, "
-            f"or go on with it by `overnight resume {folder.run_id}`"
-        )
+    _require_new(folder)
     items_path = prepare_items(spec.experiment).path
     names = dataset_names(spec)
     plan = make_plan(
@@ -99,22 +106,22 @@ def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
         widths_of_models(spec),
     )
     require_writable(experiments, plan.bytes_on_disk)
-    with _left_whole_or_not_at_all(folder.path):
+    with _left_whole_or_not_at_all(folder) as draft:
         for name in names:
-            write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
+            write_text(draft.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
             if (shots := shots_path(items_path, name)).is_file():
-                write_text(shots_path(folder.items_folder, name), shots.read_text(encoding="utf-8"))
-        write_json(folder.preparation, read_json(items_path / folder.preparation.name))
+                write_text(shots_path(draft.items_folder, name), shots.read_text(encoding="utf-8"))
+        write_json(draft.preparation, read_json(items_path / folder.preparation.name))
         predicted = predict_run(plan, spec.execution)
         memory = predicted_memory(fit_blocks(plan, spec.execution))
         waves = [wave.as_row() for wave in waves_of(plan.blocks, spec.execution)]
-        write_json(folder.plan, plan_record(plan, predicted.as_row(), memory, waves))
-        write_text(folder.effective_config, config_text(spec))
-        write_json(folder.overrides, list(options.overrides))
+        write_json(draft.plan, plan_record(plan, predicted.as_row(), memory, waves))
+        write_text(draft.effective_config, config_text(spec))
+        write_json(draft.overrides, list(options.overrides))
         now = datetime.now(UTC)
-        # The last write is the commit: a folder without a manifest is not a run.
+        # The last write but one: the folder's name is the commit.
         write_manifest(
-            folder,
+            draft,
             RunManifest(
                 run_id=folder.run_id,
                 kind=spec.kind,
@@ -124,7 +131,7 @@ def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
                 updated=now,
                 execution=spec.execution.model_dump(mode="json"),
                 environment=describe_environment(),
-                items=_sealed_items(folder, plan, names),
+                items=_sealed_items(draft, plan, names),
                 blocks={
                     block.model.name: BlockRecord(model=block.model.name, digest=block.model.sha256 or "")
                     for block in plan.blocks
@@ -163,19 +170,44 @@ def _sealed_items(folder: RunFolder, plan: Plan, names: Sequence[str]) -> dict[s
     )
 
 
+def _require_new(folder: RunFolder) -> None:
+    if folder.manifest.exists():
+        raise UsageError(
+            f"run {folder.run_id} exists already in {folder.path.parent}; choose another --run-id, "
+            f"or go on with it by `overnight resume {folder.run_id}`"
+        )
+    if folder.path.exists():
+        raise UsageError(
+            f"{folder.path}: there is something that is no run; take it away, or choose another --run-id"
+        )
+
+
 @contextlib.contextmanager
-def _left_whole_or_not_at_all(path: Path) -> Iterator[None]:
-    """Make a folder, and take it away again where the block fails: a full disk leaves no half a run."""
+def _left_whole_or_not_at_all(folder: RunFolder) -> Iterator[RunFolder]:
+    """Give a folder that gets its name when the block ends well, and is gone otherwise.
+
+    A full disk leaves no half a run, and neither does a process that is killed: its name is still free, and what it has
+    left is taken away by whoever makes the next run.
+    """
+    experiments = folder.path.parent
+    scratch = experiments / f".making-{writer_name(datetime.now(UTC), secrets.token_hex(4))}"
     try:
-        path.mkdir()
+        for path in experiments.glob(".making-*"):
+            writer = _MAKING.fullmatch(path.name)
+            if writer is not None and not is_at_work(path, writer):
+                shutil.rmtree(path, ignore_errors=True)
+        scratch.mkdir()
         try:
-            yield
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
+            yield RunFolder(scratch)
+            _require_new(folder)
+            scratch.rename(folder.path)
+            sync_folder(experiments)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         raise UsageError(
-            f"{path}: cannot be written ({error.strerror}); free some space, or choose another folder or --run-id"
+            f"{folder.path}: cannot be written ({error.strerror}); "
+            "free some space, or choose another folder or --run-id"
         ) from None
 
 
