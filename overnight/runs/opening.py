@@ -50,7 +50,7 @@ from overnight.store.manifest import (
     write_manifest,
 )
 from overnight.store.run_folder import RunFolder, find_run, list_runs, run_path
-from overnight.store.run_lock import run_lock
+from overnight.store.run_lock import has_jobs_at_work, run_lock
 from overnight.store.writers import NAME, is_at_work, writer_name
 from overnight.telemetry.environment import describe_environment
 
@@ -230,7 +230,8 @@ def reopen_run(folder: RunFolder, spec: SweepSpec, overrides: Sequence[dict[str,
     memory = {block["model"]: block.get("predicted_memory") for block in evening.get("blocks", ())}
     write_json(folder.plan, plan_record(plan, evening.get("predicted"), memory, evening.get("waves")))
     write_text(folder.effective_config, config_text(spec))
-    remove_scratch(folder.path)
+    if not has_jobs_at_work(folder):
+        remove_scratch(folder.path)
     known = read_json(folder.overrides) if folder.overrides.is_file() else []
     write_json(folder.overrides, known + [override for override in overrides if override not in known])
     folder.stop_request.unlink(missing_ok=True)

@@ -50,6 +50,18 @@ def block_lock(folder: RunFolder, model: str) -> Iterator[None]:
         lock.release()
 
 
+def has_jobs_at_work(folder: RunFolder) -> bool:
+    """True while a job of its own works on the trials of a model of the run, whoever holds the run itself."""
+    for path in folder.path.glob(folder.block_lock("*").name):
+        lock = FileLock(path, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return True
+        lock.release()
+    return False
+
+
 def is_locked(folder: RunFolder) -> bool:
     """True while a process works on the run."""
     lock = FileLock(folder.lock, timeout=0)

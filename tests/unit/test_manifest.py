@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from overnight.engines.state import EngineState, write_state
 from overnight.errors import StoreError, UsageError
+from overnight.runs.ending import end_run
 from overnight.store.files import read_json, write_json, write_text
 from overnight.store.manifest import (
     RunManifest,
@@ -108,6 +110,17 @@ def test_two_jobs_work_on_the_trials_of_two_models_and_never_on_those_of_one(fol
             pass
     with block_lock(folder, "a"):
         pass
+
+
+def test_what_a_killed_process_said_of_its_engines_goes_with_the_end_of_the_run(folder: RunFolder) -> None:
+    # It names a port and holds the token that was asked for there.
+    state = folder.engines / "a.json"
+    write_state(state, EngineState(status="serving"))
+    with block_lock(folder, "a"):  # a job of its own may hold the model still
+        end_run(folder, TrialState.STOPPED)
+        assert state.exists()
+    end_run(folder, TrialState.DONE)
+    assert not state.exists()
 
 
 def test_a_change_that_fails_leaves_the_manifest_as_it_was(folder: RunFolder) -> None:
