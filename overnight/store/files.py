@@ -2,27 +2,34 @@
 
 import contextlib
 import errno
+import functools
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from overnight.errors import StoreError, UsageError
+from overnight.store.writers import HOST, is_at_work
 
 SCRATCH = ".part"
+_WRITTEN_BY = re.compile(rf"\..+\.(?P<host>[^-]+)-(?P<pid>\d+)-[^-]+{re.escape(SCRATCH)}")
 
 
 @contextlib.contextmanager
 def atomic_bytes(path: Path) -> Iterator[BinaryIO]:
     """Give a file that replaces ``path`` when the block ends well, and leaves no trace otherwise.
 
-    The bytes are on disk before the name is: a crash leaves the old file or the new one.
+    The bytes are on disk before the name is: a crash leaves the old file or the new one. What else it leaves is taken
+    away by the next process that writes in the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SCRATCH, dir=path.parent)
+    _remove_what_was_left(path.parent)
+    writer = f"{HOST}-{os.getpid()}-"
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.{writer}", suffix=SCRATCH, dir=path.parent)
     scratch = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -45,6 +52,16 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
             yield text
         finally:
             text.detach()  # flushes, and leaves the file open for its own end
+
+
+@functools.lru_cache(maxsize=4096)
+def _remove_what_was_left(folder: Path) -> None:
+    """Remove what writers of other processes have left in a folder, once they are gone; looked for once a process."""
+    with contextlib.suppress(OSError):  # who may not look there, or take it away, may write all the same
+        for path in folder.glob(f".*{SCRATCH}"):
+            writer = _WRITTEN_BY.fullmatch(path.name)
+            if writer is not None and not is_at_work(path, writer):
+                path.unlink(missing_ok=True)
 
 
 def remove_scratch(folder: Path) -> None:
