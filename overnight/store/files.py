@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from overnight.errors import StoreError, UsageError
 from overnight.store.writers import HOST, is_at_work
 
 SCRATCH = ".part"
+_LEFT = re.compile(r"overnight-[a-z]+-(?P<host>[^-]+)-(?P<pid>\d+)-[^-]+")
 _WRITTEN_BY = re.compile(rf"\..+\.(?P<host>[^-]+)-(?P<pid>\d+)-[^-]+{re.escape(SCRATCH)}")
 
 
@@ -68,6 +70,24 @@ def remove_scratch(folder: Path) -> None:
     """Remove what writes that were killed have left anywhere in a folder that nobody else writes to."""
     for path in folder.rglob(f".*{SCRATCH}"):
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """Give an empty folder among the system's temporary files (``TMPDIR``); it is gone when the block ends.
+
+    What a process that was killed has left there is taken away by the next one that needs such a folder.
+
+    Args:
+        purpose: a word, for whoever looks at temporary files.
+    """
+    with contextlib.suppress(OSError):
+        for path in Path(tempfile.gettempdir()).glob("overnight-*"):
+            owner = _LEFT.fullmatch(path.name)
+            if owner is not None and not is_at_work(path, owner):
+                shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"overnight-{purpose}-{HOST}-{os.getpid()}-") as name:
+        yield Path(name)
 
 
 def write_text(path: Path, text: str) -> None:

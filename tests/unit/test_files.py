@@ -66,6 +66,22 @@ def test_what_a_killed_writer_has_left_goes_with_the_next_write_there_and_what_o
     assert {path.name for path in tmp_path.iterdir()} == {"alive.json", "other.json"}
 
 
+def test_what_a_killed_process_has_left_of_its_temporary_files_goes_with_the_next_that_needs_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    child = os.fork()
+    if child == 0:
+        with files.scratch_folder("chunk") as folder:
+            (folder / "states").write_text("some gigabytes")
+            os._exit(9)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    with files.scratch_folder("chunk") as one, files.scratch_folder("states") as two:
+        assert set(tmp_path.iterdir()) == {one, two}
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.chmod", "pathlib.Path.replace"])
 def test_a_write_that_fails_at_its_end_leaves_the_old_file_and_no_scratch(
     old: Path, monkeypatch: pytest.MonkeyPatch, where: str
