@@ -234,7 +234,6 @@ def reopen_run(folder: RunFolder, spec: SweepSpec, overrides: Sequence[dict[str,
         remove_scratch(folder.path)
     known = read_json(folder.overrides) if folder.overrides.is_file() else []
     write_json(folder.overrides, known + [override for override in overrides if override not in known])
-    folder.stop_request.unlink(missing_ok=True)
     update_manifest(
         folder, lambda m: m.model_copy(update={"execution": spec.execution.model_dump(mode="json")})
     )

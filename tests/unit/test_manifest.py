@@ -22,7 +22,7 @@ from overnight.store.manifest import (
     write_manifest,
 )
 from overnight.store.run_folder import RunFolder, find_run, list_runs
-from overnight.store.run_lock import block_lock, is_locked, run_lock
+from overnight.store.run_lock import block_lock, is_locked, reserved_run, run_lock
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -224,3 +224,26 @@ def test_a_run_that_somebody_works_on_is_not_worked_on_twice(folder: RunFolder) 
         with pytest.raises(UsageError, match="being worked on by another process"), run_lock(folder):
             pytest.fail("held twice")
     assert not is_locked(folder)
+
+
+def test_a_run_that_is_reserved_is_held_for_one_and_stops_when_it_is_asked_to_meanwhile(
+    folder: RunFolder,
+) -> None:
+    # From a command to the first trial it takes seconds, and Ctrl-C in one of them has to count.
+    folder.stop_request.touch()  # of a process that was killed
+    with reserved_run(folder):
+        assert is_locked(folder)
+        assert not folder.stop_request.exists()
+        folder.stop_request.touch()
+        with run_lock(folder):
+            assert folder.stop_request.exists()
+            with pytest.raises(UsageError, match="being worked on"), run_lock(folder):
+                pytest.fail("held twice")
+        assert is_locked(folder)
+    assert not is_locked(folder)
+
+
+def test_what_was_asked_of_a_killed_process_is_forgotten(folder: RunFolder) -> None:
+    folder.stop_request.touch()
+    with run_lock(folder):
+        assert not folder.stop_request.exists()
