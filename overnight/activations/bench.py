@@ -1,7 +1,6 @@
 """What one load and one pass save: a process for every prompt and trait, as scripts do it, against one for all."""
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from overnight.planning.capture_bytes import Widths
 from overnight.planning.requests import Request
 from overnight.spec.execution import Execution
 from overnight.spec.model import ModelSpec
+from overnight.store.files import scratch_folder
 from overnight.traits.directions import Applied, TraitDirections, write_directions
 
 _CONTEXT_TOKENS = 1024
@@ -78,8 +78,8 @@ def bench_capture(
     """
     weights = fetch(model).path
     found = widths(read_facts(weights))
-    with tempfile.TemporaryDirectory(prefix="overnight-bench-") as name:
-        bench = _Bench(model, weights, execution, found, max_new_tokens, Path(name))
+    with scratch_folder("bench") as folder:
+        bench = _Bench(model, weights, execution, found, max_new_tokens, folder)
         apart = [bench.way([prompt], 1) for prompt in prompts for _ in range(n_traits)]
         together = bench.way(prompts, n_traits)
     return CaptureBench(

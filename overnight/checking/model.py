@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.spec.execution import EngineSettings, Execution
 from overnight.spec.model import ModelSpec
+from overnight.store.files import scratch_folder
 
 QUESTION = "Which planet do we live on? Answer in one word."
 _ANSWER_TOKENS = 16
@@ -53,8 +53,8 @@ def check_model(
     """
     stages = Stages(on_stage)
     seen = _Seen()
-    with contextlib.suppress(StageFailed), tempfile.TemporaryDirectory(prefix="overnight-check-") as scratch:
-        _go_through(model, Path(scratch), threads, stages, seen)
+    with contextlib.suppress(StageFailed), scratch_folder("check") as scratch:
+        _go_through(model, scratch, threads, stages, seen)
     return ModelCheck(model=model, stages=tuple(stages.done), peak=seen.peak, answer=seen.answer)
 
 

@@ -29,7 +29,7 @@ from overnight.spec.steps import Step, StepRange
 from overnight.spec.sweep import SweepSpec, validate_sweep
 from overnight.store.manifest import TrialState, read_manifest
 from overnight.store.run_folder import RunFolder, find_run, run_path
-from overnight.store.run_lock import is_locked
+from overnight.store.run_lock import is_locked, reserved_run
 
 _NEWEST = "newest"
 
@@ -138,7 +138,7 @@ def resume_run(
 
 
 def _carry_out(console: Console, folder: RunFolder, spec: SweepSpec, options: RunOptions) -> None:
-    with stop_on_signals(folder), logged(folder), shown(console, folder):
+    with reserved_run(folder), stop_on_signals(folder), logged(folder), shown(console, folder):
         state = call_flow(spec.kind, {"sweep": spec, "run": options})
     manifest = read_manifest(folder)
     if state.is_cancelled() and state.name != DEADLINE:

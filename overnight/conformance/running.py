@@ -1,7 +1,6 @@
 """Asking two engines the same: one holds the model, answers and lets it go; then the other."""
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from overnight.planning.requests import Request
 from overnight.prompting.messages import Message
 from overnight.spec.execution import EngineSettings, Execution
 from overnight.spec.model import EngineKind, ModelSpec
+from overnight.store.files import scratch_folder
 
 ANSWER_TOKENS = 32
 _CONTEXT_TOKENS = 1024
@@ -88,11 +88,12 @@ def answers_of(
     requests = {name: _request(name, said, answer_tokens) for name, said in asked.items()}
     known = with_digest(model, execution.engine)
     path = fetch(known).path if known.engine.has_weights_here else None
-    with tempfile.TemporaryDirectory(prefix="overnight-conformance-") as scratch:
-        folder = Path(scratch)
-        with hold(known, path, _CONTEXT_TOKENS, execution, folder) as holder:
-            holder.start()
-            answers = asyncio.run(_ask_all(connect(known, execution, folder), requests))
+    with (
+        scratch_folder("conformance") as folder,
+        hold(known, path, _CONTEXT_TOKENS, execution, folder) as holder,
+    ):
+        holder.start()
+        answers = asyncio.run(_ask_all(connect(known, execution, folder), requests))
     if any(answer.text and answer.steps is None for answer in answers.values()):
         raise UsageError(
             f"model {model.name}: {model.engine.value} shows no tokens with their alternatives, so there is nothing "

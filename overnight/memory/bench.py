@@ -1,9 +1,7 @@
 """How well the estimate meets what a process really holds: models loaded, asked, and watched, setting by setting."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from overnight.engines.holding import host_settings
@@ -19,6 +17,7 @@ from overnight.memory.processes import MeasuredPeak, MemoryWatch
 from overnight.spec.engine_transformers import TransformersSettings
 from overnight.spec.execution import EngineSettings, Execution
 from overnight.spec.model import EngineKind, ModelSpec
+from overnight.store.files import scratch_folder
 from overnight.telemetry.environment import machine_identity
 
 SETTINGS = {
@@ -118,9 +117,9 @@ def _bench_one(
         max_concurrent_requests=at_once, engine=EngineSettings(threads=threads, transformers=batch)
     )
     saved = None
-    with tempfile.TemporaryDirectory(prefix="overnight-bench-") as scratch:
+    with scratch_folder("bench") as scratch:
         settings = host_settings(model, weights.path, context_tokens, execution)
-        with EngineHost(settings, Path(scratch), model.name) as host:
+        with EngineHost(settings, scratch, model.name) as host:
             host.start()
             with MemoryWatch(host.state.pid or 0) as watch:
                 if is_batch:

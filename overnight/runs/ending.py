@@ -26,6 +26,7 @@ from overnight.store.manifest import (
     update_manifest,
 )
 from overnight.store.run_folder import RunFolder
+from overnight.store.run_lock import has_jobs_at_work
 
 CANCELLED = "it was cancelled, or its machine went down"
 
@@ -120,6 +121,10 @@ def end_run(folder: RunFolder, state: TrialState, error: str | None = None) -> N
 
     update_manifest(folder, change)
     folder.stop_request.unlink(missing_ok=True)
+    if not has_jobs_at_work(folder):
+        # Of a process that was killed: nobody holds a model for this run any more.
+        for left in folder.engines.glob("*.json"):
+            left.unlink(missing_ok=True)
 
 
 def measured_estimate(folder: RunFolder, manifest: RunManifest, before: EstimateRecord) -> EstimateRecord:

@@ -1,6 +1,8 @@
 """Opening a run: a new folder, or one that goes on."""
 
 import contextlib
+import re
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,6 +35,7 @@ from overnight.store.files import (
     read_object,
     remove_scratch,
     require_writable,
+    sync_folder,
     write_json,
     write_text,
 )
@@ -49,10 +52,12 @@ from overnight.store.manifest import (
     write_manifest,
 )
 from overnight.store.run_folder import RunFolder, find_run, list_runs, run_path
-from overnight.store.run_lock import run_lock
+from overnight.store.run_lock import has_jobs_at_work, run_lock
+from overnight.store.writers import NAME, is_at_work, writer_name
 from overnight.telemetry.environment import describe_environment
 
 _NAMED_KEYS = 3  # of those in which two experiments differ
+_MAKING = re.compile(rf"\.making-{NAME}")
 
 
 @contextlib.contextmanager
@@ -102,11 +107,7 @@ def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
     """
     experiments = options.experiments_dir
     folder = RunFolder(run_path(experiments, options.run_id or new_run_id()))
-    if folder.path.exists():
-        raise UsageError(
-            f"run {folder.run_id} exists already in {experiments}; choose another --run-id, "
-            f"or go on with it by `overnight resume {folder.run_id}`"
-        )
+    _require_new(folder)
     items_path = prepare_items(spec.experiment).path
     names = dataset_names(spec)
     plan = make_plan(
@@ -116,22 +117,22 @@ def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
         widths_of_models(spec),
     )
     require_writable(experiments, plan.bytes_on_disk)
-    with _left_whole_or_not_at_all(folder.path):
+    with _left_whole_or_not_at_all(folder) as draft:
         for name in names:
-            write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
+            write_text(draft.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
             if (shots := shots_path(items_path, name)).is_file():
-                write_text(shots_path(folder.items_folder, name), shots.read_text(encoding="utf-8"))
-        write_json(folder.preparation, read_json(items_path / folder.preparation.name))
+                write_text(shots_path(draft.items_folder, name), shots.read_text(encoding="utf-8"))
+        write_json(draft.preparation, read_json(items_path / folder.preparation.name))
         predicted = predict_run(plan, spec.execution)
         memory = predicted_memory(fit_blocks(plan, spec.execution))
         waves = [wave.as_row() for wave in waves_of(plan.blocks, spec.execution)]
-        write_json(folder.plan, plan_record(plan, predicted.as_row(), memory, waves))
-        write_text(folder.effective_config, config_text(spec))
-        write_json(folder.overrides, list(options.overrides))
+        write_json(draft.plan, plan_record(plan, predicted.as_row(), memory, waves))
+        write_text(draft.effective_config, config_text(spec))
+        write_json(draft.overrides, list(options.overrides))
         now = datetime.now(UTC)
-        # The last write is the commit: a folder without a manifest is not a run.
+        # The last write but one: the folder's name is the commit.
         write_manifest(
-            folder,
+            draft,
             RunManifest(
                 run_id=folder.run_id,
                 kind=spec.kind,
@@ -141,7 +142,7 @@ def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
                 updated=now,
                 execution=spec.execution.model_dump(mode="json"),
                 environment=describe_environment(),
-                items=_sealed_items(folder, plan, names),
+                items=_sealed_items(draft, plan, names),
                 blocks={
                     block.model.name: BlockRecord(model=block.model.name, digest=block.model.sha256 or "")
                     for block in plan.blocks
@@ -180,19 +181,44 @@ def _sealed_items(folder: RunFolder, plan: Plan, names: Sequence[str]) -> dict[s
     )
 
 
+def _require_new(folder: RunFolder) -> None:
+    if folder.manifest.exists():
+        raise UsageError(
+            f"run {folder.run_id} exists already in {folder.path.parent}; choose another --run-id, "
+            f"or go on with it by `overnight resume {folder.run_id}`"
+        )
+    if folder.path.exists():
+        raise UsageError(
+            f"{folder.path}: there is something that is no run; take it away, or choose another --run-id"
+        )
+
+
 @contextlib.contextmanager
-def _left_whole_or_not_at_all(path: Path) -> Iterator[None]:
-    """Make a folder, and take it away again where the block fails: a full disk leaves no half a run."""
+def _left_whole_or_not_at_all(folder: RunFolder) -> Iterator[RunFolder]:
+    """Give a folder that gets its name when the block ends well, and is gone otherwise.
+
+    A full disk leaves no half a run, and neither does a process that is killed: its name is still free, and what it has
+    left is taken away by whoever makes the next run.
+    """
+    experiments = folder.path.parent
+    scratch = experiments / f".making-{writer_name(datetime.now(UTC), secrets.token_hex(4))}"
     try:
-        path.mkdir()
+        for path in experiments.glob(".making-*"):
+            writer = _MAKING.fullmatch(path.name)
+            if writer is not None and not is_at_work(path, writer):
+                shutil.rmtree(path, ignore_errors=True)
+        scratch.mkdir()
         try:
-            yield
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
+            yield RunFolder(scratch)
+            _require_new(folder)
+            scratch.rename(folder.path)
+            sync_folder(experiments)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         raise UsageError(
-            f"{path}: cannot be written ({error.strerror}); free some space, or choose another folder or --run-id"
+            f"{folder.path}: cannot be written ({error.strerror}); "
+            "free some space, or choose another folder or --run-id"
         ) from None
 
 
@@ -215,12 +241,12 @@ def reopen_run(folder: RunFolder, spec: SweepSpec, overrides: Sequence[dict[str,
     memory = _memory_of_blocks(folder.plan, evening.get("blocks", []))
     write_json(folder.plan, plan_record(plan, evening.get("predicted"), memory, evening.get("waves")))
     write_text(folder.effective_config, config_text(spec))
-    remove_scratch(folder.path)
+    if not has_jobs_at_work(folder):
+        remove_scratch(folder.path)
     known = read_json(folder.overrides) if folder.overrides.is_file() else []
     if not isinstance(known, list):
         raise StoreError(f"{folder.overrides}: found a {type(known).__name__}, wanted a list; delete it")
     write_json(folder.overrides, known + [override for override in overrides if override not in known])
-    folder.stop_request.unlink(missing_ok=True)
     update_manifest(
         folder, lambda m: m.model_copy(update={"execution": spec.execution.model_dump(mode="json")})
     )

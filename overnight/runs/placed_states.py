@@ -1,12 +1,10 @@
 """States of single tokens: read from the model where nobody has read them, by all engines that hold it."""
 
 import asyncio
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +14,7 @@ from overnight.activations.points import Point
 from overnight.activations.request import ActivationRequest, SequenceInput
 from overnight.engines.transformers.client import TransformersEngine
 from overnight.errors import OutOfMemory, StopRequested, UsageError
+from overnight.store.files import scratch_folder
 from overnight.vectors.states import StateStore
 
 _TEXTS = 16  # of one request where nobody says how many; few enough that engines end at about one time
@@ -121,8 +120,7 @@ async def _read(
     read: ReadStates,
 ) -> None:
     """Have one engine read some texts."""
-    with tempfile.TemporaryDirectory(prefix="overnight-vectors-") as name:
-        folder = Path(name)
+    with scratch_folder("vectors") as folder:
         request = ActivationRequest(
             sequences=tuple(each.input for each in sequences), out=folder, placed=(point,)
         )

@@ -1,6 +1,5 @@
 """The states that a model has of some sequences: kept for other runs, read from the model where they are missing."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from overnight.activations.positions import Positions
 from overnight.activations.request import ActivationRequest, SequenceInput
 from overnight.engines.transformers.client import TransformersEngine
 from overnight.errors import OutOfMemory, StopRequested, UsageError
+from overnight.store.files import scratch_folder
 from overnight.vectors.states import StateStore
 
 _AT_ONCE = 64  # sequences of one request to the host; after each their states are on the disk
@@ -50,8 +50,8 @@ async def keep_missing(
     while some := list(islice(left, _AT_ONCE)):
         if should_stop():
             raise StopRequested("not all texts of the traits are read")
-        with tempfile.TemporaryDirectory(prefix="overnight-states-") as folder:
-            found = await _read([by_id[name] for name in some], points, positions, engine, Path(folder))
+        with scratch_folder("states") as folder:
+            found = await _read([by_id[name] for name in some], points, positions, engine, folder)
         store.append(some, found)
     return len(missing)
 

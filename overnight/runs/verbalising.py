@@ -5,7 +5,6 @@ the journal, its reconstructions in a file, its line among the chunks, which say
 """
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from overnight.runs.chunks import Chunk, left_to_do, read_chunks, vectors_done, 
 from overnight.runs.expected import expected_draws
 from overnight.runs.generating import Generated, count_draws, stop_signal
 from overnight.spec.execution import Execution
-from overnight.store.files import atomic_bytes
+from overnight.store.files import atomic_bytes, scratch_folder
 from overnight.store.journal import Journal, Row, is_done, line_of, read_rows
 from overnight.store.run_folder import RunFolder, TrialFolder
 from overnight.telemetry.progress import BOARD
@@ -226,11 +225,11 @@ class _Drawing:
 
     async def chunk(self, vectors: Sequence[Vector], rank: int, engine: Verbaliser) -> None:
         """Draw and encode texts of some vectors, whose indices follow each other."""
-        with tempfile.TemporaryDirectory(prefix="overnight-chunk-") as scratch:
-            drawn, rows = await self._draw(vectors, engine, Path(scratch))
+        with scratch_folder("chunk") as scratch:
+            drawn, rows = await self._draw(vectors, engine, scratch)
             if self._stop():
                 return
-            encoded, states = await self._encode(rows, engine, Path(scratch))
+            encoded, states = await self._encode(rows, engine, scratch)
         trial, folder = self._work.trial, self._work.folder
         kept = Kept(trial.kept)
         path = self._work.files.reconstructions / f"{vectors[0].index:08d}{SUFFIX}"

@@ -3,7 +3,7 @@
 An entry is a folder of plain files under the digest of its identity (inputs, parameters, code version). It is
 built beside its place and renamed into it, so that it is there in full or not at all; ``entry.json`` holds the
 identity and the digest of each file. One builder at a time works on an entry, under a lock that its process
-takes to the grave.
+takes to the grave; what it leaves there is taken away by the next builder.
 """
 
 import os
@@ -87,6 +87,10 @@ class ContentStore:
                 return Entry(path, key, was_cached=True)
             if not is_whole:
                 shutil.rmtree(path, ignore_errors=True)
+            for left in path.parent.glob(
+                f".{key[:8]}-*"
+            ):  # by a builder that was killed: whoever lives has the lock
+                shutil.rmtree(left, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=path.parent))
             try:
                 build(scratch)

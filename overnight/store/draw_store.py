@@ -5,16 +5,15 @@ Memory stays flat however many there are; SQLite sorts, and keeps no more than i
 
 import json
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from overnight.records import AnswerRule, Arm, Condition, FinishReason, Item, ItemType, Prediction, Score
+from overnight.store.files import scratch_folder
 
 _CACHE_KIB = 16 * 1024
 _CONDITIONS = tuple(Condition)
@@ -145,8 +144,8 @@ class DrawStore:
 @contextmanager
 def open_draw_store() -> Iterator[DrawStore]:
     """Give an empty store in the system's folder for temporary files (``TMPDIR``); it is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="overnight-") as folder:
-        database = sqlite3.connect(Path(folder) / "draws.sqlite", isolation_level=None)
+    with scratch_folder("draws") as folder:
+        database = sqlite3.connect(folder / "draws.sqlite", isolation_level=None)
         try:
             # Nothing here outlives a crash, so nothing has to be safe against one.
             for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}"):

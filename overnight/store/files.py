@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import functools
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -14,22 +16,28 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from overnight.errors import StoreError, UsageError
+from overnight.store.writers import HOST, is_at_work
 
 SCRATCH = ".part"
 _PATIENCE_S = 5.0
 _FOR_ALL = 0o644
 _FOR_THE_OWNER = 0o600  # of what holds a secret
+_LEFT = re.compile(r"overnight-[a-z]+-(?P<host>[^-]+)-(?P<pid>\d+)-[^-]+")
+_WRITTEN_BY = re.compile(rf"\..+\.(?P<host>[^-]+)-(?P<pid>\d+)-[^-]+{re.escape(SCRATCH)}")
 
 
 @contextlib.contextmanager
 def atomic_bytes(path: Path, mode: int = _FOR_ALL) -> Iterator[BinaryIO]:
     """Give a file that replaces ``path`` when the block ends well, and leaves no trace otherwise.
 
-    The bytes are on disk before the name is: a crash leaves the old file or the new one. Until then nobody but its
-    owner may read them, and from then on whoever ``mode`` says.
+    The bytes are on disk before the name is: a crash leaves the old file or the new one. What else it leaves is taken
+    away by the next process that writes in the same folder. Until the name is, nobody but its owner may read them, and
+    from then on whoever ``mode`` says.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SCRATCH, dir=path.parent)
+    _remove_what_was_left(path.parent)
+    writer = f"{HOST}-{os.getpid()}-"
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.{writer}", suffix=SCRATCH, dir=path.parent)
     scratch = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -54,10 +62,38 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
             text.detach()  # flushes, and leaves the file open for its own end
 
 
+@functools.lru_cache(maxsize=4096)
+def _remove_what_was_left(folder: Path) -> None:
+    """Remove what writers of other processes have left in a folder, once they are gone; looked for once a process."""
+    with contextlib.suppress(OSError):  # who may not look there, or take it away, may write all the same
+        for path in folder.glob(f".*{SCRATCH}"):
+            writer = _WRITTEN_BY.fullmatch(path.name)
+            if writer is not None and not is_at_work(path, writer):
+                path.unlink(missing_ok=True)
+
+
 def remove_scratch(folder: Path) -> None:
     """Remove what writes that were killed have left anywhere in a folder that nobody else writes to."""
     for path in folder.rglob(f".*{SCRATCH}"):
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """Give an empty folder among the system's temporary files (``TMPDIR``); it is gone when the block ends.
+
+    What a process that was killed has left there is taken away by the next one that needs such a folder.
+
+    Args:
+        purpose: a word, for whoever looks at temporary files.
+    """
+    with contextlib.suppress(OSError):
+        for path in Path(tempfile.gettempdir()).glob("overnight-*"):
+            owner = _LEFT.fullmatch(path.name)
+            if owner is not None and not is_at_work(path, owner):
+                shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"overnight-{purpose}-{HOST}-{os.getpid()}-") as name:
+        yield Path(name)
 
 
 def write_text(path: Path, text: str) -> None:

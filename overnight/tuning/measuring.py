@@ -1,7 +1,6 @@
 """Measuring one candidate: the model held as it says, asked for a while, and let go."""
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,6 +17,7 @@ from overnight.planning.requests import Request
 from overnight.records import FinishReason
 from overnight.spec.execution import Execution
 from overnight.spec.model import ModelSpec
+from overnight.store.files import scratch_folder
 from overnight.store.journal import Journal, Row, is_done, read_rows
 from overnight.tuning.candidates import Candidate
 from overnight.tuning.race import Outcome, Status, stretches
@@ -75,18 +75,18 @@ def measure(
     untried = Outcome(candidate=candidate, status=Status.FAILED)
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="overnight-tune-") as scratch,
-            hold(model, weights, candidate.context_tokens, held, Path(scratch)) as holder,
+            scratch_folder("tune") as scratch,
+            hold(model, weights, candidate.context_tokens, held, scratch) as holder,
         ):
             holder.start()
             pid = holder.state.pid
             with MemoryWatch(pid) if pid is not None else nullcontext() as watch:
-                ask = _asker(model, held, Path(scratch), at_once)
+                ask = _asker(model, held, scratch, at_once)
                 ask(requests[-n_warm_up:], None)
                 answers = ask(requests[:-n_warm_up], seconds)
             load_s = holder.state.load_s
             estimate = comparable_estimate(
-                model, at_once, candidate.context_tokens, held, read_rows(Path(scratch) / _JOURNAL)
+                model, at_once, candidate.context_tokens, held, read_rows(scratch / _JOURNAL)
             )
     except OutOfMemory as error:
         return replace(untried, status=Status.TOO_LARGE, why=str(error)), None

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.e2e.conftest import CommandLine
+from tests.command_line import CommandLine
+from tests.tiny_models import LAYER, write_lens, write_model
 
 torch = pytest.importorskip("torch")
 
@@ -43,8 +44,6 @@ FILES = {
         {"messages": [{"role": "user", "content": "is the house red"}, {"role": "assistant", "content": "it was"}]}
     """,
 }
-LAYER = 2
-TEMPLATE = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}</s>{% endfor %}"
 
 
 @pytest.fixture(scope="module")
@@ -55,76 +54,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> str:
         path = folder / name
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(textwrap.dedent(text).lstrip())
-    _write_model(folder)
+    write_lens(folder, *write_model(folder))
     return str(folder / "small.yaml")
-
-
-def _write_model(folder: Path) -> None:
-    from tests.engines import tiny_decoders
-
-    tokenizer = tiny_decoders.tokenizer()
-    tokenizer.chat_template = TEMPLATE
-    model = tiny_decoders.model()
-    model.save_pretrained(folder / "tiny")
-    tokenizer.save_pretrained(folder / "tiny")
-    (folder / "models").mkdir()
-    (folder / "models" / "tiny.yaml").write_text(
-        textwrap.dedent("""
-            engine: transformers
-            source: ../tiny
-            family: llama
-            instruct: true
-            params_billion: 0.001
-            quantization: fp32
-            context_tokens: 128
-        """)
-    )
-    _write_lens(folder, model, tokenizer)
-
-
-def _write_lens(folder: Path, model: Any, tokenizer: Any) -> None:
-    """Write a patched lens whose encoder adds nothing to what the model makes of a text."""
-    from overnight.activations.architecture import Architecture
-    from overnight.engines.sources import with_digest
-    from overnight.ids import digest
-    from overnight.lens.folder import LensDescription
-    from overnight.lens.loading import FittedLens, save_lens
-    from overnight.lens.patched import Patched
-    from overnight.lens.reading_out import ReadingOut, TextStates
-    from overnight.planning.identity import weights_identity
-    from overnight.spec.config_root import ConfigRoot
-    from overnight.spec.execution import EngineSettings
-    from overnight.spec.lens import LensSpec, PatchedDecoder
-
-    decoder = PatchedDecoder(prompt="the cat is a X:", placeholder="X", layer=1)
-    width = model.config.hidden_size
-    encoder = ReadingOut(
-        TextStates(model, Architecture(model), tokenizer, LAYER),
-        torch.eye(width),
-        torch.zeros(width),
-        torch.zeros(width),
-    )
-    spec = LensSpec.model_validate(
-        {
-            "name": "patched",
-            "layer": LAYER,
-            "text_tokens": 6,
-            "decoder": decoder.model_dump(),
-            "fit": {"datasets": ["others"]},
-        }
-    )
-    held = with_digest(ConfigRoot(folder).model("tiny"), EngineSettings())
-    save_lens(
-        folder / "fitted",
-        FittedLens(Patched(model, Architecture(model), tokenizer, decoder), encoder),
-        LensDescription(
-            lens=spec,
-            model="tiny",
-            model_digest=digest(weights_identity(held)),
-            width=width,
-            data_digest="0" * 64,
-        ),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from overnight.engines.sources import fetch
 from overnight.spec.config_root import ConfigRoot, shipped_config
-from tests.e2e.conftest import CommandLine
+from tests.command_line import CommandLine
 from tests.engines.gguf_copies import copy_widened
 
 MODEL = """

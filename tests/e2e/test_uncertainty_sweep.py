@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import CommandLine, kill_tree
+from tests.command_line import CommandLine, kill_tree
 
 SWEEP = """
     kind: uncertainty-sweep

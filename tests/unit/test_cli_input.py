@@ -344,7 +344,8 @@ def test_a_run_id_that_exists_is_refused(
 def test_a_folder_that_is_no_run_is_not_overwritten(experiments: Path, refused: Say) -> None:
     (experiments / "run_r1").mkdir()
     (experiments / "run_r1" / "thesis.txt").write_text("dear")
-    assert "run r1 exists already" in refused("--run-id", "r1")
+    # That it can be resumed would not be true.
+    assert "run_r1: there is something that is no run" in refused("--run-id", "r1")
 
 
 def test_a_run_of_another_experiment_is_not_gone_on_with(
@@ -450,6 +451,21 @@ def test_a_disk_that_fills_while_the_run_is_made_leaves_no_half_of_it(
     )
     assert "run_r1: cannot be written (No space left on device)" in capsys.readouterr().err
     assert list(experiments.iterdir()) == []
+
+
+def test_a_process_that_is_killed_while_it_makes_a_run_leaves_its_name_to_the_next(
+    project: Path, experiments: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else nobody could begin it, for it is there, and nobody could resume it, for it is no run.
+    run = ("run", str(project / "sweeps" / "s.yaml"), "--experiments-dir", str(experiments), "--plan-only")
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(opening, "write_manifest", lambda *_: os._exit(9))
+        left_with(*run, "--run-id", "r1")
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert left_with(*run, "--run-id", "r1") == 0
+    assert [path.name for path in experiments.iterdir()] == ["run_r1"]  # nor is anything else left of it
 
 
 @pytest.mark.parametrize("argument", ["gone.yaml", "gone"])

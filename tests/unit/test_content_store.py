@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,6 +124,22 @@ def test_a_failed_rebuild_does_not_bring_back_the_damaged_entry(
     with pytest.raises(ZeroDivisionError):
         store.get_or_build(IDENTITY, lambda _: 1 / 0)
     assert not entry.path.exists()
+
+
+def test_what_a_killed_builder_has_left_is_taken_away_by_the_next(
+    store: ContentStore, build: Callable[[Path], None]
+) -> None:
+    # It may be a lens of gigabytes, and no listing of the cache shows it.
+    def die(folder: Path) -> None:
+        build(folder)
+        os._exit(9)
+
+    child = os.fork()
+    if child == 0:
+        store.get_or_build(IDENTITY, die)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    entry = store.get_or_build(IDENTITY, build)
+    assert {path.name for path in entry.path.parent.iterdir()} == {entry.key, f".{entry.key}.lock"}
 
 
 BUILDER = """

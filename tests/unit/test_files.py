@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from overnight.errors import StoreError, UsageError
+from overnight.store import files
 from overnight.store.files import atomic_writer, read_json, require_writable, write_json, write_text
 
 
@@ -46,6 +47,40 @@ def test_a_failed_write_leaves_the_old_file_and_no_scratch(old: Path) -> None:
         write_half(old)
     assert old.read_text() == "old"
     assert [path.name for path in old.parent.iterdir() if path.is_file()] == ["table.csv"]
+
+
+def test_what_a_killed_writer_has_left_goes_with_the_next_write_there_and_what_others_write_stays(
+    tmp_path: Path,
+) -> None:
+    # Nobody else looks into the folders of caches.
+    child = os.fork()
+    if child == 0:
+        with atomic_writer(tmp_path / "killed.json"):
+            os._exit(9)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.glob(".*.part")
+    with atomic_writer(tmp_path / "alive.json") as file:
+        assert not left.exists()
+        files._remove_what_was_left.cache_clear()  # as another process that comes meanwhile
+        write_text(tmp_path / "other.json", "other")
+        file.write("alive")
+    assert {path.name for path in tmp_path.iterdir()} == {"alive.json", "other.json"}
+
+
+def test_what_a_killed_process_has_left_of_its_temporary_files_goes_with_the_next_that_needs_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    child = os.fork()
+    if child == 0:
+        with files.scratch_folder("chunk") as folder:
+            (folder / "states").write_text("some gigabytes")
+            os._exit(9)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    with files.scratch_folder("chunk") as one, files.scratch_folder("states") as two:
+        assert set(tmp_path.iterdir()) == {one, two}
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.chmod", "pathlib.Path.replace"])

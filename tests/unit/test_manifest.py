@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from overnight.engines.state import EngineState, write_state
 from overnight.errors import StoreError, UsageError
+from overnight.runs.ending import end_run
 from overnight.store.files import read_json, write_json, write_text
 from overnight.store.manifest import (
     RunManifest,
@@ -20,7 +22,7 @@ from overnight.store.manifest import (
     write_manifest,
 )
 from overnight.store.run_folder import RunFolder, find_run, list_runs
-from overnight.store.run_lock import block_lock, is_locked, run_lock
+from overnight.store.run_lock import block_lock, is_locked, reserved_run, run_lock
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -108,6 +110,17 @@ def test_two_jobs_work_on_the_trials_of_two_models_and_never_on_those_of_one(fol
             pass
     with block_lock(folder, "a"):
         pass
+
+
+def test_what_a_killed_process_said_of_its_engines_goes_with_the_end_of_the_run(folder: RunFolder) -> None:
+    # It names a port and holds the token that was asked for there.
+    state = folder.engines / "a.json"
+    write_state(state, EngineState(status="serving"))
+    with block_lock(folder, "a"):  # a job of its own may hold the model still
+        end_run(folder, TrialState.STOPPED)
+        assert state.exists()
+    end_run(folder, TrialState.DONE)
+    assert not state.exists()
 
 
 def test_a_change_that_fails_leaves_the_manifest_as_it_was(folder: RunFolder) -> None:
@@ -211,3 +224,26 @@ def test_a_run_that_somebody_works_on_is_not_worked_on_twice(folder: RunFolder) 
         with pytest.raises(UsageError, match="being worked on by another process"), run_lock(folder):
             pytest.fail("held twice")
     assert not is_locked(folder)
+
+
+def test_a_run_that_is_reserved_is_held_for_one_and_stops_when_it_is_asked_to_meanwhile(
+    folder: RunFolder,
+) -> None:
+    # From a command to the first trial it takes seconds, and Ctrl-C in one of them has to count.
+    folder.stop_request.touch()  # of a process that was killed
+    with reserved_run(folder):
+        assert is_locked(folder)
+        assert not folder.stop_request.exists()
+        folder.stop_request.touch()
+        with run_lock(folder):
+            assert folder.stop_request.exists()
+            with pytest.raises(UsageError, match="being worked on"), run_lock(folder):
+                pytest.fail("held twice")
+        assert is_locked(folder)
+    assert not is_locked(folder)
+
+
+def test_what_was_asked_of_a_killed_process_is_forgotten(folder: RunFolder) -> None:
+    folder.stop_request.touch()
+    with run_lock(folder):
+        assert not folder.stop_request.exists()

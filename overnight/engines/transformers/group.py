@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ import psutil
 
 from overnight.engines.transformers.rank import SETTINGS
 from overnight.processes import free_port
+from overnight.store.files import scratch_folder
 
 _RANK = "overnight.engines.transformers.rank"
 _LEAVE_S = 5.0
@@ -38,7 +38,7 @@ def main() -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415 - seconds
     from torch.distributed.run import parse_args, run  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="overnight-ranks-") as logs:
+    with scratch_folder("ranks") as logs:
         arguments = [
             "--nnodes=1",
             f"--nproc-per-node={n_ranks}",
@@ -55,7 +55,7 @@ def main() -> None:
             run(parse_args(arguments))  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
-            last = _last_line(Path(logs), rank)
+            last = _last_line(logs, rank)
         else:
             return
     _leave_as(rank, n_ranks, failure.exitcode, last)
