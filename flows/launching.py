@@ -29,8 +29,12 @@ from overnight.errors import OvernightError
 from overnight.processes import apart, end_child, free_port
 
 _OK = 200
-# One row a transaction, the default, locks SQLite so often that some task runs are answered 503 and wait 2 s.
-_API_SETTINGS = {"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500"}
+_API_SETTINGS = {
+    # One row a transaction, the default, locks SQLite so often that some task runs are answered 503 and wait 2 s.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500",
+    # Any page in a browser could read runs and their parameters by default; an origin that no page of others has.
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
+}
 
 
 def call(entrypoint: str, parameters: dict[str, Any]) -> State[Any]:

@@ -16,7 +16,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | Excerpt]], *, limit
             return cell(text.text, limit=limit, n_chars=text.n_chars)
         return cell(text, limit=limit)
 
-    lines = [head, ["---"] * len(head), *(list(map(escaped, row)) for row in rows)]
+    lines = [list(map(escaped, head)), ["---"] * len(head), *(list(map(escaped, row)) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

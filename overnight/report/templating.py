@@ -13,7 +13,7 @@ from markupsafe import Markup
 from overnight.report.text import visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_MEANT_IN_HTML: Final = "<>&"
+_MEANT_ELSEWHERE: Final = "<>&\u2028\u2029"  # in HTML, and as ends of lines in scripts
 
 
 def page_environment() -> Environment:
@@ -39,9 +39,9 @@ def script_digest(script: str) -> str:
 
 
 def json_script(value: Any) -> Markup:
-    """Return JSON without a character that means something in HTML; in JSON the escapes mean the same."""
+    """Return JSON without a character that means something in HTML or ends a line; its escapes mean the same."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in _MEANT_IN_HTML:
+    for character in _MEANT_ELSEWHERE:
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704 - nothing in it can begin a tag or an entity
 
