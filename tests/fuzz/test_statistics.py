@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from overnight.best_of_k.frontier import Draw, DrawCosts, costs, frontier
@@ -41,13 +41,14 @@ from overnight.traits.dynamics import (
 )
 from overnight.traits.strength import cohens_d, compare
 from overnight.traits.superposition import superposition
+from tests.fuzz.effort import effort
 
 # Eighths: their sums, differences and products by powers of two are exact, so that equal means equal.
 EIGHTHS = st.integers(-80, 80).map(lambda n: n / 8)
 SCORES = st.integers(0, 4).map(lambda n: n / 4)
 KEYS = st.integers(0, 40).map(lambda n: f"i{n:02}")
 ARMS = st.dictionaries(KEYS, st.tuples(SCORES, SCORES), max_size=25)
-FEW = settings(max_examples=40)
+FEW = effort(0.3)
 
 
 def paired(arms: dict[str, tuple[float, float]], **changes: Any) -> PairedStatistics:
@@ -186,7 +187,7 @@ def test_cochrans_q_knows_no_order_and_nothing_of_items_that_tell_no_systems_apa
         assert more.q == pytest.approx(found.q)
 
 
-@settings(max_examples=12)
+@effort(0.1)
 @given(rows=st.lists(st.tuples(SCORES, SCORES, SCORES), min_size=1, max_size=8))
 def test_to_turn_the_order_of_systems_turns_the_sign_of_their_pair(
     rows: list[tuple[float, float, float]],
@@ -527,7 +528,7 @@ def test_chance_is_never_better_for_being_unknown(observed: float, null: list[fl
 WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "Mat", "7", "é", "."]), max_size=6).map(" ".join)
 
 
-@settings(max_examples=40)
+@FEW
 @given(reply=WORDS, answers=st.lists(WORDS, max_size=4), seed=st.integers(0, 9))
 def test_rouge_is_a_share_that_more_answers_do_not_lower(reply: str, answers: list[str], seed: int) -> None:
     found = rouge_l(reply, answers)
