@@ -20,6 +20,7 @@ from overnight.spec.prompt_set import PromptSet
 from overnight.spec.reading import expanded_text, read_mapping, read_text, validate
 from overnight.spec.text_model import TextModelSpec
 from overnight.spec.trait import TraitSpec
+from overnight.texts import unwritable
 
 M = TypeVar("M", ModelSpec, TextModelSpec)
 _PACKAGE = Path(__file__).parent.parent
@@ -239,6 +240,8 @@ def _prompt_text(path: Path, what: str) -> str:
     text = read_text(path, what).strip()
     if not text:
         raise UsageError(f"{path}: the file is empty; {what} was wanted there")
+    if strange := unwritable(text):
+        raise UsageError(f"{path}: the text holds {strange}; save the file as UTF-8")
     return text
 
 

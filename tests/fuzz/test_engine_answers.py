@@ -29,6 +29,7 @@ from overnight.spec.engine_openai import Dialect, OpenAISettings
 from overnight.spec.execution import EngineSettings
 from overnight.spec.model import ModelSpec
 from overnight.text_models.client import TextModelClient
+from tests.fuzz.effort import effort
 from tests.fuzz.mutations import bodies, mutated
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -301,6 +302,7 @@ def test_half_of_a_surrogate_pair_is_asked_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
+@effort(0.5)
 @given(data=st.data(), request=st.sampled_from([REQUEST, WITH_STEPS]))
 def test_an_answer_is_right_or_an_error_of_ours(name: str, data: st.DataObject, request: Request) -> None:
     body = data.draw(bodies(ENGINES[name][1]))
@@ -313,6 +315,7 @@ def test_an_answer_is_right_or_an_error_of_ours(name: str, data: st.DataObject, 
 
 
 @pytest.mark.parametrize("name", ENGINES)
+@effort(0.5)
 @given(
     body=bodies(ERROR),
     status=st.sampled_from(

@@ -21,6 +21,7 @@ from overnight.store.journal import Journal, finished_ids, line_of, read_rows
 from overnight.store.manifest import Artifact, RunManifest, TrialRecord, read_manifest
 from overnight.store.run_folder import RunFolder
 from overnight.store.segments import SegmentWriter, audit, encode, find, read
+from tests.fuzz.effort import effort
 from tests.fuzz.mutations import ODD, bodies, damaged
 from tests.fuzz.refusals import outcome
 
@@ -70,6 +71,7 @@ def said(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key in ROW_KEYS}
 
 
+@effort(0.4)
 @given(rows=ROWS, data=st.data())
 def test_what_a_damaged_journal_gives_was_written(
     folder: Path, rows: list[dict[str, Any]], data: st.DataObject
@@ -97,6 +99,7 @@ def is_without_lines(whole: bytes, content: bytes) -> bool:
     return all(line in lines for line in content.splitlines(keepends=True))
 
 
+@effort(0.4)
 @given(rows=ROWS, seed=st.integers(0, 2**32), foreign=ROWS)
 def test_rows_that_stand_twice_or_elsewhere_count_once(
     folder: Path, rows: list[dict[str, Any]], seed: int, foreign: list[dict[str, Any]]
@@ -117,6 +120,7 @@ def test_rows_that_stand_twice_or_elsewhere_count_once(
             assert (row["status"] == "ok") == (name in finished_ids(path))
 
 
+@effort(0.4)
 @given(rows=ROWS, torn=ROWS, data=st.data())
 def test_torn_lines_of_two_writers_are_no_rows(
     folder: Path, rows: list[dict[str, Any]], torn: list[dict[str, Any]], data: st.DataObject
@@ -130,6 +134,7 @@ def test_torn_lines_of_two_writers_are_no_rows(
     assert message is None or message.startswith(f"{path}:")
 
 
+@effort(0.4)
 @given(rows=ROWS, data=st.data())
 def test_a_journal_that_was_damaged_at_its_end_goes_on(
     folder: Path, rows: list[dict[str, Any]], data: st.DataObject
@@ -255,6 +260,7 @@ def test_a_damaged_state_of_an_engine_is_that_of_none(folder: Path, content: byt
     assert found is None or (type(found.slots) is int and isinstance(found.status, str))
 
 
+@effort(0.4)
 @given(content=bodies(PASSES))
 def test_damaged_facts_of_a_capture_are_refused_by_their_name(folder: Path, content: bytes) -> None:
     files = run_folder(folder).trial("a")

@@ -241,3 +241,12 @@ def test_the_quickstart_names_what_is_shipped() -> None:
     assert spec.experiment.sweep is not None
     assert len(spec.experiment.sweep.prompt_sets or ()) >= 3
     assert len(spec.experiment.sweep.temps or ()) >= 2
+
+
+def test_a_prompt_in_utf_16_is_refused(project: Path, root: ConfigRoot) -> None:
+    # Of plain English it is valid UTF-8, with a NUL behind every letter.
+    (project / "prompts" / "terse.txt").write_bytes("Be brief.".encode("utf-16-le"))
+    with pytest.raises(
+        UsageError, match=r"terse\.txt: the text holds a NUL character; save the file as UTF-8"
+    ):
+        root.prompt_set("brief")
