@@ -88,9 +88,7 @@ def measure(run_dir: Path, slug: str) -> int:
 @task(name="analyse-uncertainty", cache_policy=NO_CACHE, persist_result=False)
 def analyse_run(run_dir: Path) -> None:
     """Say of the whole run how well the measures tell right answers from wrong ones."""
-    from overnight.report.uncertainty.files import (
-        write_files_again,
-    )
+    from overnight.report.uncertainty.files import write_files_again  # noqa: PLC0415 - at the end only
 
     folder = RunFolder(run_dir)
     with calculating(load_uncertainty_sweep(folder).execution):
