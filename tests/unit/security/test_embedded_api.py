@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from prefect.settings.models.server.api import ServerAPISettings
 
-from flows import api_host, launching
+from flows import api_host, api_process
 
 
 def test_no_origin_of_others_may_read_the_api_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS", raising=False)
     monkeypatch.delenv("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", raising=False)
     assert ServerAPISettings().cors_allowed_origins == "*"  # why it is set; once it is not, this can go
-    for name, value in launching._API_SETTINGS.items():
+    for name, value in api_process._SETTINGS.items():
         monkeypatch.setenv(name, value)
     assert ServerAPISettings().cors_allowed_origins == "http://127.0.0.1"
 
