@@ -45,6 +45,8 @@ from overnight.store.journal import is_done, read_rows
 from overnight.store.manifest import RunManifest, TrialRecord, read_manifest
 from overnight.store.run_folder import RunFolder
 
+BENCHMARK = ("prompt-sweep", "the prompt sweep against the bare engine and against one request at a time")
+
 T = TypeVar("T")
 
 _HERE = Path(__file__).parent
