@@ -26,6 +26,9 @@ from overnight.vectors.key import StateKey
 from overnight.vectors.states import StateStore
 from overnight.vectors.vector_set import ROWS, VectorSet, write_vector_set
 
+BENCHMARK = ("best-of-k", "what the best-of-K sweep saves, and what its vectors cost")
+
+_QUICK = {"repeat": 1, "vectors": 1}
 _KS = BestOfKExperiment.model_fields["k_values"].default
 _N_OPENED, _WIDTH = 10_000, 576
 _APPENDED = 256
@@ -291,7 +294,10 @@ def _arguments() -> Settings:
         "--vectors", type=int, default=4, metavar="N", help="that are said in words for `draws`"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
+    parser.add_argument("--quick", action="store_true", help="once, with one vector: noisy, for trying out")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures there as well")
+    if "--quick" in sys.argv[1:]:
+        parser.set_defaults(**_QUICK)
     settings = parser.parse_args()
     settings.threads = settings.threads or physical_cores()
     return settings

@@ -20,6 +20,9 @@ from lm_eval_harness import environment, pins
 from overnight.store.content_store import cache_folder
 from overnight.telemetry.cores import physical_cores
 
+BENCHMARK = ("engines", "our engines against lm-evaluation-harness and against the bare ones")
+
+_QUICK = {"items": 8, "repeat": 1, "batch_sizes": (4,), "tried_on": 4}
 _TIMES_LM_EVAL = {LLAMA_CPP: 5, TRANSFORMERS: 2}
 _BATCH_SIZES = (4, 8, 16, 32, 64)
 
@@ -99,6 +102,9 @@ def main() -> int:
     load_before = load_average()
     came_to: dict[str, list[Answers]] = defaultdict(list)
     tried: dict[int, float] = {}
+    figures: list[Figure] = []
+    not_measured: dict[str, str] = {}
+    harness = None
     with tempfile.TemporaryDirectory(prefix="overnight-benchmark-", ignore_cleanup_errors=True) as scratch:
         try:
             harness = environment(arguments.environments) if arguments.lm_eval else None
@@ -113,12 +119,14 @@ def main() -> int:
                     came_to[name].append(_all_of(name, ask(), arguments.items))
             figures = figures_of(came_to, f"{pins()[0]}, hf, {contestants.batch_size} at once")
         except NotMeasuredError as error:
+            not_measured["engines"] = str(error)
             print(f"not measured: {error}")
-            return 1
     prompt = "short_answer" if arguments.words is None else f"{arguments.words} words of system prompt"
-    print(
-        f"{arguments.items} items, {prompt}, {threads} threads, loading excluded; min / median / max over repetitions\n"
-    )
+    if figures:
+        print(
+            f"{arguments.items} items, {prompt}, {threads} threads, loading excluded; "
+            "min / median / max over repetitions\n"
+        )
     for figure in figures:
         print(*figure.lines(), "", sep="\n")
     if arguments.out:
@@ -134,10 +142,10 @@ def main() -> int:
                 "lm_eval": pins() if harness else None,
                 "items_per_min_by_batch_size": {str(size): rate for size, rate in tried.items()},
             },
-            not_measured={},
+            not_measured=not_measured,
             load_before=load_before,
         )
-    return 0
+    return 1 if not_measured else 0
 
 
 def _all_of(name: str, answers: Answers, n_items: int) -> Answers:
@@ -176,7 +184,10 @@ def _arguments() -> argparse.Namespace:
         metavar="FOLDER",
         help="where lm-eval is installed (1.8 GB), once; default: %(default)s",
     )
+    parser.add_argument("--quick", action="store_true", help="few items, once: noisy, for trying out")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write everything here as JSON")
+    if "--quick" in sys.argv[1:]:
+        parser.set_defaults(**_QUICK)
     return parser.parse_args()
 
 

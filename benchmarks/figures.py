@@ -119,8 +119,9 @@ def write_record(
     settings: dict[str, Any],
     not_measured: dict[str, str],
     load_before: tuple[float, ...] | None,
+    curves: dict[str, Any] | None = None,
 ) -> None:
-    """Write everything that was measured as strict JSON."""
+    """Write everything that was measured as strict JSON; ``curves`` are points by what grows and by stage."""
     write_json(
         path,
         {
@@ -132,6 +133,7 @@ def write_record(
             "settings": settings,
             "figures": [figure.record() for figure in figures],
             "not_measured": not_measured,
+            **({} if curves is None else {"curves": curves}),
         },
     )
 

@@ -6,23 +6,22 @@ What is measured, how, and what it does not say stands in ``README.md`` beside t
 import argparse
 import asyncio
 import json
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 from bare_engine import Body, ask_bare, ask_one_by_one
+from command_line import CommandLine, known, say
 from figures import Figure, NotMeasuredError, Spread, Target, load_average, write_record
 from long_prompt import long_treatment
+from made_up_sweeps import made_up_sweep, starter_sweep, warm_up, write_config
 
 from overnight.engines.holding import connect, host_settings
 from overnight.engines.sources import fetch
@@ -42,8 +41,9 @@ from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.run_options import RunOptions
 from overnight.spec.steps import StepRange
 from overnight.store.journal import is_done, read_rows
-from overnight.store.manifest import RunManifest, TrialRecord, read_manifest
 from overnight.store.run_folder import RunFolder
+
+BENCHMARK = ("prompt-sweep", "the prompt sweep against the bare engine and against one request at a time")
 
 T = TypeVar("T")
 
@@ -88,142 +88,13 @@ QUICK = Sizes(
 )
 
 
-class CommandLine:
-    """``overnight`` as a process of its own, with a Prefect home and run folders that go away with the benchmark."""
-
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
-        self.experiments = scratch / "experiments"
-        self._environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("PREFECT_")  # no server of the user's, no settings of the user's
-        } | {"PREFECT_HOME": str(scratch / "prefect")}
-        self._n_runs = 0
-
-    def run(self, *arguments: str, peak_memory: Path | None = None) -> "FinishedRun":
-        """Carry out ``overnight run ARGUMENT...`` and return what it came to; every request is sent."""
-        self._n_runs += 1
-        run_id = f"benchmark{self._n_runs:03d}"
-        script = [str(_HERE / "peak_memory.py"), str(peak_memory)] if peak_memory else ["-m", "overnight"]
-        command = [*script, "run", *arguments, "--no-cache"]
-        command += ["--experiments-dir", str(self.experiments), "--run-id", run_id]
-        began = datetime.now(UTC)
-        started = time.perf_counter()
-        self.python(*command)
-        wall_s = time.perf_counter() - started
-        return FinishedRun(RunFolder(self.experiments / f"run_{run_id}"), began, wall_s)
-
-    def python(self, *arguments: str) -> None:
-        """Run this Python with arguments to its end."""
-        result = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.scratch,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode:
-            said = (result.stderr or result.stdout).strip().splitlines() or ["nothing"]
-            raise NotMeasuredError(f"exit code {result.returncode} of {' '.join(arguments)}: {said[-1]}")
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRun:
-    """A run folder, and the process that filled it."""
-
-    folder: RunFolder
-    began: datetime
-    wall_s: float
-
-    @property
-    def manifest(self) -> RunManifest:
-        """What the run says of itself."""
-        return read_manifest(self.folder)
-
-    @property
-    def trials(self) -> list[TrialRecord]:
-        """Its trials in the order in which they ran."""
-        return sorted(self.manifest.trials.values(), key=lambda t: _known(t.timings.started))
-
-    def only_trial(self) -> tuple[str, TrialRecord]:
-        """Return the slug and the record of its one trial."""
-        ((slug, record),) = self.manifest.trials.items()
-        return slug, record
-
-
-def _say(text: str) -> None:
-    """Tell whoever waits how it goes; what is printed on standard output is the result."""
-    print(f"  ... {text}", file=sys.stderr, flush=True)
-
-
-def _known(value: T | None) -> T:
-    if value is None:
-        raise NotMeasuredError("the manifest lacks a timing")
-    return value
-
-
-# ---------------------------------------------------------------------------------------------- sweeps
-
-
-def _starter_sweep(
-    scratch: Path,
-    name: str,
-    prompt_set: str,
-    n_items: int,
-    *,
-    dry_run: bool = False,
-    sweep: dict[str, Any] | None = None,
-) -> Path:
-    """Write a sweep over the starter items, asked greedily and sampled, as quickstart does."""
-    text = _sweep(
-        name,
-        datasets=["starter_closed", "starter_open"],
-        prompt_set=prompt_set,
-        temps=[0.0, 0.7],
-        limit_items=n_items,
-        dry_run=dry_run,
-        sweep=sweep,
-    )
-    return _config(scratch / name, {"prompts/.keep": "", f"sweeps/{name}.yaml": text})
-
-
-def _sweep(name: str, *, prompt_set: str, temps: list[float], **experiment: Any) -> str:
-    """Return a sweep as YAML; everything that costs time stands in it, so that it means the same next year."""
-    defaults = {
-        "model": "smollm2-135m-instruct-q4_1",
-        "prompt_set": prompt_set,
-        "temps": temps,
-        "max_new_tokens": {"closed": 32, "open": 32},
-    }
-    return yaml.safe_dump(
-        {
-            "kind": "prompt-sweep",
-            "name": name,
-            "experiment": {"defaults": defaults, **experiment},
-            "execution": {"max_concurrent_requests": 4},
-        },
-        sort_keys=False,
-    )
-
-
-def _config(root: Path, files: dict[str, str]) -> Path:
-    """Write a configuration folder and return the path of its last file."""
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return path
-
-
 # ------------------------------------------------------------------------------------------- throughput
 
 
 def short_prompts(line: CommandLine, sizes: Sizes) -> list[Figure]:
     """Measure throughput on the project's starter items and one of its prompt sets."""
     n_items = sizes.short_prompt_items
-    sweep = _starter_sweep(line.scratch, "short_prompts", "short_answer", n_items)
+    sweep = starter_sweep(line.scratch, "short_prompts", "short_answer", n_items)
     return _throughput(
         line, f"starter items, short prompts ({n_items} items)", sweep, sizes.short_prompt_repetitions
     )
@@ -232,7 +103,7 @@ def short_prompts(line: CommandLine, sizes: Sizes) -> list[Figure]:
 def long_prompts(line: CommandLine, sizes: Sizes) -> list[Figure]:
     """Measure throughput where one arm has a long system prompt, made of the starter prompts."""
     shipped = shipped_config() / "prompts"
-    _config(
+    write_config(
         line.scratch / "long_prompts",
         {
             "prompts/long.txt": long_treatment(_LONG_PROMPT_WORDS),
@@ -243,7 +114,7 @@ def long_prompts(line: CommandLine, sizes: Sizes) -> list[Figure]:
         },
     )
     n_items = sizes.long_prompt_items
-    sweep = _starter_sweep(line.scratch, "long_prompts", "long", n_items)
+    sweep = starter_sweep(line.scratch, "long_prompts", "long", n_items)
     workload = f"starter items, a treatment of {_LONG_PROMPT_WORDS} words ({n_items} items)"
     return _throughput(line, workload, sweep, sizes.long_prompt_repetitions)
 
@@ -258,8 +129,8 @@ def _throughput(line: CommandLine, workload: str, sweep: Path, repetitions: int)
         spec = load_spec(run.folder)
         plan = load_plan(run.folder, spec)
         n_items = len(plan.items)
-        inference_s = _known(trial.timings.inference_s)
-        trial_s = (_known(trial.timings.ended) - _known(trial.timings.started)).total_seconds()
+        inference_s = known(trial.timings.inference_s)
+        trial_s = (known(trial.timings.ended) - known(trial.timings.started)).total_seconds()
         rows = list(read_rows(run.folder.trial(slug).journal))
         if not all(is_done(row) for row in rows):
             raise NotMeasuredError(f"{run.folder.path}: some requests failed")
@@ -276,7 +147,7 @@ def _throughput(line: CommandLine, workload: str, sweep: Path, repetitions: int)
             raise NotMeasuredError(
                 f"{len(rows)}, {bare.n_answers} and {one_by_one.n_answers} answers are not the same work"
             )
-        _say(
+        say(
             f"{workload}: {len(rows)} requests in {inference_s:.1f} s, "
             f"bare {bare.wall_s:.1f} s, one by one {one_by_one.wall_s:.1f} s"
         )
@@ -361,7 +232,7 @@ def _item_by_item(requests: Iterable[tuple[str, Body]], plan: Plan) -> list[Body
 
 def seconds_a_trial(line: CommandLine, sizes: Sizes) -> list[Figure]:
     """Measure what a trial costs beyond its inference, and how long a run takes until its first trial."""
-    sweep = _starter_sweep(
+    sweep = starter_sweep(
         line.scratch,
         "many_trials",
         "short_answer",
@@ -369,17 +240,17 @@ def seconds_a_trial(line: CommandLine, sizes: Sizes) -> list[Figure]:
         dry_run=True,
         sweep={"top_k": list(range(1, sizes.trials + 1))},
     )
-    _warm_up(line)
+    warm_up(line)
     through_prefect, library_alone, first_trial, all_in = [], [], [], []
     for number in range(sizes.trials_repetitions):
         run = line.run(str(sweep))
-        ends = [_known(trial.timings.ended) for trial in run.trials]
+        ends = [known(trial.timings.ended) for trial in run.trials]
         # From one end to the next lies one whole trial: its subflow, its steps, its place in the manifest.
         through_prefect.append((ends[-1] - ends[0]).total_seconds() / (len(ends) - 1))
-        to_first_s = (_known(run.trials[0].timings.started) - run.began).total_seconds()
+        to_first_s = (known(run.trials[0].timings.started) - run.began).total_seconds()
         first_trial.append(to_first_s)
         all_in.append((run.wall_s - to_first_s) / len(ends))
-        _say(f"{len(ends)} trials: {through_prefect[-1]:.2f} s each")
+        say(f"{len(ends)} trials: {through_prefect[-1]:.2f} s each")
         library_alone.append(_library_alone(sweep, line.experiments, f"alone{number:03d}") / len(ends))
     library = {"baseline": Spread(tuple(library_alone)), "baseline_name": "the same steps without Prefect"}
     at_most_one = Target(of="value", bound="at most", limit=1.0)
@@ -405,11 +276,6 @@ def seconds_a_trial(line: CommandLine, sizes: Sizes) -> list[Figure]:
             note="imports, the embedded API, the plan",
         ),
     ]
-
-
-def _warm_up(line: CommandLine) -> None:
-    """Have Prefect's database made and everything compiled, which is no part of a trial."""
-    line.run("quickstart", "--dry-run", "--prompt-sets", "short_answer", "--limit-items", "4")
 
 
 def _library_alone(sweep: Path, experiments: Path, run_id: str) -> float:
@@ -439,15 +305,15 @@ def _library_alone(sweep: Path, experiments: Path, run_id: str) -> float:
 
 def peak_memory(line: CommandLine, sizes: Sizes) -> list[Figure]:
     """Measure the peak memory of the flow's process with few and with many items."""
-    few, many = (_made_up_sweep(line.scratch, n) for n in (sizes.few_items, sizes.many_items))
-    _warm_up(line)
+    few, many = (made_up_sweep(line.scratch, n) for n in (sizes.few_items, sizes.many_items))
+    warm_up(line)
     peaks: dict[Path, list[float]] = {few: [], many: []}
     for _ in range(sizes.memory_repetitions):
         for sweep in (few, many):
             said = line.scratch / "peak_bytes"
             line.run(str(sweep), peak_memory=said)
             peaks[sweep].append(int(said.read_text()) / 1e6)
-            _say(f"{sweep.stem}: {peaks[sweep][-1]:.0f} MB")
+            say(f"{sweep.stem}: {peaks[sweep][-1]:.0f} MB")
     return [
         Figure(
             name=f"peak memory of the flow's process, {sizes.many_items} items",
@@ -459,32 +325,6 @@ def peak_memory(line: CommandLine, sizes: Sizes) -> list[Figure]:
             note="dry-run engine; of the process alone, without its children",
         )
     ]
-
-
-def _made_up_sweep(scratch: Path, n_items: int) -> Path:
-    """Write a dry run over ``n_items`` made-up open-book items of about 60 words."""
-    name = f"made_up_{n_items}"
-    passage = (
-        "The ledger is kept by the harbour and names one town a line, with its mill and its market day. " * 2
-    )
-    rows = (
-        {
-            "id": f"q{i}",
-            "question": f"Which town stands on line {i} of the ledger?",
-            "answers": [f"Town {i}"],
-            "context": f"{passage}Line {i} names Town {i}, {i % 90 + 5} miles from the harbour.",
-        }
-        for i in range(n_items)
-    )
-    sweep = _sweep(name, datasets=[name], prompt_set="short_answer", temps=[0.0], dry_run=True)
-    return _config(
-        scratch / name,
-        {
-            f"datasets/{name}.jsonl": "".join(json.dumps(row) + "\n" for row in rows),
-            f"datasets/{name}.yaml": yaml.safe_dump({"name": name, "type": "open", "path": f"{name}.jsonl"}),
-            f"sweeps/{name}.yaml": sweep,
-        },
-    )
 
 
 # ------------------------------------------------------------------------------------------------ help

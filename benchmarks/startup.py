@@ -27,6 +27,7 @@ from overnight.store.journal import read_rows
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
 
+BENCHMARK = ("startup", "how long a user waits for a page of help, and for the first request")
 _MODEL = "smollm2-135m-instruct-q4_1"
 _HELP_RUNS = 10
 _LOOK_S = 0.05
@@ -257,7 +258,10 @@ def main() -> int:
     )
     parser.add_argument("--repeat", type=int, default=5, help="starts of a run, and of Prefect")
     parser.add_argument("--only", choices=PIECES, action="append", help="measure this piece; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="one start of a run: noisy, for trying out")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write everything here as JSON")
+    if "--quick" in sys.argv[1:]:
+        parser.set_defaults(repeat=1)
     arguments = parser.parse_args()
     load_before = load_average()
     figures: list[Figure] = []

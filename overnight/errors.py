@@ -35,6 +35,10 @@ class DamageFound(OvernightError):
     """What was to be checked is not what it was; exit code 1."""
 
 
+class NotMeasured(OvernightError):
+    """A part of what a benchmark was to measure could not be; the rest was, exit code 1."""
+
+
 class EngineError(OvernightError):
     """An engine could not do what it was asked to do."""
 

@@ -9,7 +9,7 @@ from typing import Any
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code.
 
-    0 done, 1 failed trials or damaged files, 2 wrong usage, 130 stopped.
+    0 done, 1 failed trials, damaged files or parts that were not measured, 2 wrong usage, 130 stopped.
     """
     import typer  # noqa: PLC0415 - `import overnight.cli` stays light
 
@@ -17,7 +17,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from overnight.cli import bench, caches, checking, deploying, offline, plots  # noqa: F401, PLC0415
     from overnight.cli.app import app  # noqa: PLC0415
     from overnight.cli.arguments import normalised  # noqa: PLC0415
-    from overnight.errors import DamageFound, OvernightError, StopRequested, TrialsFailed  # noqa: PLC0415
+    from overnight.errors import (  # noqa: PLC0415
+        DamageFound,
+        NotMeasured,
+        OvernightError,
+        StopRequested,
+        TrialsFailed,
+    )
 
     # Typer brings a click of its own in some versions and not in others; this is the base of its errors in both.
     usage_error: Any = typer.BadParameter.__mro__[1]
@@ -26,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="replace")  # a file that cannot hold a character is no reason to end
     try:
         app(arguments, prog_name="overnight", standalone_mode=False)
-    except (TrialsFailed, DamageFound) as error:
+    except (TrialsFailed, DamageFound, NotMeasured) as error:
         _leave(str(error), 1)
     except StopRequested as error:
         _leave(str(error), 130)

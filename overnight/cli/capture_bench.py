@@ -12,7 +12,7 @@ from overnight.datasets.reading import read_items
 from overnight.errors import UsageError
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.execution import Execution
-from overnight.spec.model import EngineKind
+from overnight.spec.model import EngineKind, ModelSpec
 from overnight.store.files import write_json
 from overnight.telemetry.environment import machine_identity
 
@@ -27,13 +27,7 @@ def show_capture_bench(
     Raises:
         UsageError: the model cannot be found, or shows no activations.
     """
-    found = find_model(model)
-    if found.engine is not EngineKind.TRANSFORMERS:
-        raise UsageError(
-            f"model {found.name}: engine {found.engine.value} shows no activations; name another model"
-        )
-    root = ConfigRoot(Path("config"))
-    prompts = [item.question for name in _GROUPS for item in read_items(root.dataset(name))][:n_prompts]
+    found, prompts = what_is_captured(model, n_prompts)
     bench = bench_capture(found, prompts, n_traits, max_new_tokens, Execution())
     out = console()
     out.print(_table(bench), highlight=False)
@@ -51,6 +45,21 @@ def show_capture_bench(
             "speed_with_reading": bench.speed_with_reading,
         }
         write_json(path, record)
+
+
+def what_is_captured(model: str, n_prompts: int) -> tuple[ModelSpec, list[str]]:
+    """Return the model, and the first of the shipped prompts.
+
+    Raises:
+        UsageError: the model cannot be found, or shows no activations.
+    """
+    found = find_model(model)
+    if found.engine is not EngineKind.TRANSFORMERS:
+        raise UsageError(
+            f"model {found.name}: engine {found.engine.value} shows no activations; name another model"
+        )
+    root = ConfigRoot(Path("config"))
+    return found, [item.question for name in _GROUPS for item in read_items(root.dataset(name))][:n_prompts]
 
 
 def _table(bench: CaptureBench) -> Table:

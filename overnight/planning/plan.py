@@ -50,7 +50,7 @@ class ModelBlock:
         return self.ladder.rungs[self.rung]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Plan:
     """What a run is going to do; the number of model loads is the number of blocks."""
 

@@ -1,6 +1,8 @@
 """The manifest: what a run is, how far it came, and what its files must be."""
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +15,8 @@ from overnight.errors import StoreError
 from overnight.file_names import FolderName, RelativePath
 from overnight.ids import file_digest
 from overnight.spec.base import Spec
-from overnight.store.files import read_json, write_json
+from overnight.store.files import read_json, write_text
+from overnight.store.manifest_text import record_text, text_of
 from overnight.store.run_folder import RunFolder
 from overnight.store.telemetry_record import RunTelemetry, TrialTelemetry
 
@@ -169,13 +172,41 @@ class RunManifest(Spec):
         return self.model_copy(update={"trials": {**self.trials, slug: record}})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A manifest that this process wrote or read last, so that neither is done anew for what did not change."""
+
+    data: bytes  # of the file; where it has others by now, somebody else wrote it
+    manifest: RunManifest  # as it is read from them
+    texts: dict[str, tuple[TrialRecord, str]]  # of each trial: its record, and that as text
+
+
+# Of the runs that this process writes to. With a thousand trials, reading and checking a manifest takes 30 ms, writing
+# all of it 100 ms, and each trial does both several times.
+_KNOWN: dict[Path, _Known] = {}
+_MOST_KNOWN = 2
+
+
 def read_manifest(folder: RunFolder) -> RunManifest:
     """Return a run's manifest.
 
     Raises:
         StoreError: it is missing, not JSON, of a later schema, or lacks something.
     """
-    value = read_json(folder.manifest)
+    known = _KNOWN.get(folder.manifest)
+    if known is None:
+        return _checked(folder, read_json(folder.manifest))
+    try:
+        data = folder.manifest.read_bytes()
+    except OSError:
+        return _checked(folder, read_json(folder.manifest))  # which says what is wrong
+    if data != known.data:
+        known = _Known(data=data, manifest=_checked(folder, read_json(folder.manifest)), texts={})
+        _keep(folder, known)
+    return known.manifest
+
+
+def _checked(folder: RunFolder, value: Any) -> RunManifest:
     found = value.get("schema_version") if isinstance(value, dict) else None
     if found != SCHEMA_VERSION:
         raise StoreError(f"{folder.manifest}: schema_version {found!r}, this version reads {SCHEMA_VERSION}")
@@ -194,7 +225,27 @@ def read_manifest(folder: RunFolder) -> RunManifest:
 
 def write_manifest(folder: RunFolder, manifest: RunManifest) -> None:
     """Replace a run's manifest."""
-    write_json(folder.manifest, manifest.model_dump(mode="json"))
+    known = _KNOWN.get(folder.manifest)
+    before = known.texts if known else {}
+    texts: dict[str, tuple[TrialRecord, str]] = {}
+    for slug, record in manifest.trials.items():
+        kept = before.get(slug)
+        if kept is None or kept[0] is not record:
+            text = record_text(record)
+            kept = TrialRecord.model_validate(json.loads(text)), text  # as it is read from now on
+        texts[slug] = kept
+    value = manifest.model_copy(update={"trials": {}}).model_dump(mode="json")
+    text = text_of(value, {slug: text for slug, (_, text) in texts.items()})
+    write_text(folder.manifest, text)
+    trials = {slug: record for slug, (record, _) in texts.items()}
+    as_read = RunManifest.model_validate(json.loads(json.dumps(value))).model_copy(update={"trials": trials})
+    _keep(folder, _Known(data=text.encode("utf-8", "backslashreplace"), manifest=as_read, texts=texts))
+
+
+def _keep(folder: RunFolder, known: _Known) -> None:
+    _KNOWN[folder.manifest] = known
+    while len(_KNOWN) > _MOST_KNOWN:
+        _KNOWN.pop(next(iter(_KNOWN)), None)
 
 
 def update_manifest(folder: RunFolder, change: Callable[[RunManifest], RunManifest]) -> RunManifest:

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import threading
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from overnight.errors import StoreError, UsageError
 from overnight.runs.ending import end_run
 from overnight.store.files import read_json, write_json, write_text
 from overnight.store.manifest import (
+    _KNOWN,
     RunManifest,
     TrialCounts,
     TrialRecord,
@@ -247,3 +249,37 @@ def test_what_was_asked_of_a_killed_process_is_forgotten(folder: RunFolder) -> N
     folder.stop_request.touch()
     with run_lock(folder):
         assert not folder.stop_request.exists()
+
+
+def test_a_manifest_that_is_written_in_parts_is_the_text_that_it_was_as_a_whole(folder: RunFolder) -> None:
+    # The text of records that did not change is kept; what stands in the file must not tell.
+    for name, error in (("a", 'a "quote"\nand a line'), ("b", "\ud800"), ("a", None)):
+        after = update_manifest(folder, lambda m, n=name, e=error: m.with_trial(n, error=e))
+        whole = (
+            json.dumps(after.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        )
+        assert folder.manifest.read_bytes() == whole.encode("utf-8", "backslashreplace")
+    without = manifest(trials={})
+    write_manifest(folder, without)
+    assert folder.manifest.read_text() == json.dumps(without.model_dump(mode="json"), indent=2) + "\n"
+
+
+def test_what_somebody_else_wrote_is_what_is_read_and_changed(folder: RunFolder) -> None:
+    # Jobs on other machines write the same manifest: nothing that this process knows may win over them.
+    theirs = read_json(folder.manifest)
+    theirs["trials"]["a"]["state"] = "failed"
+    write_json(folder.manifest, theirs)
+    after = update_manifest(folder, lambda m: m.with_trial("b", state=TrialState.DONE))
+    assert after.trials["a"].state is TrialState.FAILED
+    folder.manifest.unlink()
+    with pytest.raises(StoreError, match="no such file"):
+        read_manifest(folder)
+
+
+def test_a_manifest_reads_the_same_for_its_writer_as_for_others(folder: RunFolder) -> None:
+    # What went through the file has lists where there were tuples; its writer must not see the tuples.
+    update_manifest(folder, lambda m: m.with_trial("a", effective={"slots": (1, 2)}))
+    seen = read_manifest(folder)
+    _KNOWN.clear()
+    assert seen == read_manifest(folder)
+    assert seen.trials["a"].effective == {"slots": [1, 2]}
