@@ -21,7 +21,7 @@ from prefect.settings import (
 
 from flows.api_process import ApiProcess, begin
 from overnight.credentials import without_credentials
-from overnight.errors import OvernightError
+from overnight.errors import OvernightError, UsageError
 
 _OK = 200
 
@@ -31,13 +31,19 @@ def call(entrypoint: str, parameters: dict[str, Any]) -> State[Any]:
 
     Without heartbeats: whoever watches this run sees its process, and joining the heartbeat's thread would cost
     every trial a second.
+
+    Raises:
+        UsageError: the flow ended with it: what it found wrong is the caller's to mend.
     """
     url, wait_until_it_answers = _api()
     module, _, name = entrypoint.partition(":")
     flow = getattr(importlib.import_module(module), name)  # takes a while, as the API does
     wait_until_it_answers()
     with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        return cast("State[Any]", flow(**parameters, return_state=True))
+        state = cast("State[Any]", flow(**parameters, return_state=True))
+    if state.is_failed() and isinstance(error := getattr(state.data, "result", None), UsageError):
+        raise error
+    return state
 
 
 @functools.cache

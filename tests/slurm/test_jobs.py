@@ -87,7 +87,7 @@ def test_a_worker_that_was_killed_is_not_missed(site) -> None:
     flow_run = site.start("small-job/cluster", wait)
     site.begun(flow_run)
     site.kill_worker()
-    site.cluster.call("scancel", "--full", "--signal=KILL", site.run(flow_run)["infrastructure_pid"])
+    site.cluster.kill_job(site.run(flow_run)["infrastructure_pid"])
     site.until(lambda: site.job_state(flow_run) != "RUNNING", lambda: site.job_state(flow_run))
     site.start_worker()
     run = site.wait(flow_run)

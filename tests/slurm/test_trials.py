@@ -48,7 +48,7 @@ def test_a_job_that_dies_takes_its_trials_with_it_and_resume_finishes_them(site)
     with site.overnight_beside("run", SWEEP, "--run-id", "bereft", *ON_CLUSTER, expect=1):
         site.until(lambda: has_begun(site, "bereft"), lambda: "no rows")
         job = site.runs_named("slow")["slow"]
-        site.cluster.call("scancel", "--full", "--signal=KILL", job["infrastructure_pid"])
+        site.cluster.kill_job(job["infrastructure_pid"])
     manifest = site.manifest("bereft")
     assert states(manifest, "slow") == {"failed"}
     reasons = {trial["error"] for trial in manifest["trials"].values()}
