@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -80,7 +80,8 @@ def _wrong(model: type[BaseModel], field: str, value: Any, wanted: str) -> Valid
 @cache
 def _takes_numbers_only(model: type[BaseModel], field: str) -> bool:
     found = _types_in(model.model_fields[field].annotation)
-    return bool(found & {int, float}) and not found & {bool, Any}
+    has_words = any(get_origin(each) is Literal for each in found)  # whose own validator says what is wanted
+    return bool(found & {int, float}) and not found & {bool, Any} and not has_words
 
 
 @cache

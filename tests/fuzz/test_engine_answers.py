@@ -302,7 +302,7 @@ def test_half_of_a_surrogate_pair_is_asked_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
-@effort(0.5)
+@effort(0.3)
 @given(data=st.data(), request=st.sampled_from([REQUEST, WITH_STEPS]))
 def test_an_answer_is_right_or_an_error_of_ours(name: str, data: st.DataObject, request: Request) -> None:
     body = data.draw(bodies(ENGINES[name][1]))
@@ -315,7 +315,7 @@ def test_an_answer_is_right_or_an_error_of_ours(name: str, data: st.DataObject, 
 
 
 @pytest.mark.parametrize("name", ENGINES)
-@effort(0.5)
+@effort(0.3)
 @given(
     body=bodies(ERROR),
     status=st.sampled_from(
@@ -335,6 +335,7 @@ def test_a_refusal_is_an_error_of_ours(name: str, body: bytes, status: int, wait
     assert str(caught.value)
 
 
+@effort(0.4)
 @given(
     value=mutated(
         {

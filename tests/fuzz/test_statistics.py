@@ -48,7 +48,7 @@ EIGHTHS = st.integers(-80, 80).map(lambda n: n / 8)
 SCORES = st.integers(0, 4).map(lambda n: n / 4)
 KEYS = st.integers(0, 40).map(lambda n: f"i{n:02}")
 ARMS = st.dictionaries(KEYS, st.tuples(SCORES, SCORES), max_size=25)
-FEW = effort(0.3)
+FEW, HALF = effort(0.2), effort(0.5)
 
 
 def paired(arms: dict[str, tuple[float, float]], **changes: Any) -> PairedStatistics:
@@ -264,6 +264,7 @@ def test_two_models_are_compared_within_bounds_and_a_model_not_with_itself(
 # --- ranks
 
 
+@HALF
 @given(rows=st.lists(st.tuples(EIGHTHS, EIGHTHS, EIGHTHS), max_size=15))
 def test_a_rank_correlation_is_the_same_both_ways_and_turns_with_one_side(
     rows: list[tuple[float, float, float]],
@@ -295,6 +296,7 @@ def test_a_rank_correlation_is_the_same_both_ways_and_turns_with_one_side(
 # --- rates and prices
 
 
+@HALF
 @given(n=st.integers(0, 60), data=st.data(), confidence=st.sampled_from([0.5, 0.9, 0.99]))
 def test_an_exact_interval_holds_the_rate_and_is_that_of_failures_turned_round(
     n: int, data: st.DataObject, confidence: float
@@ -312,6 +314,7 @@ def test_an_exact_interval_holds_the_rate_and_is_that_of_failures_turned_round(
     assert more[1] >= found[1]
 
 
+@HALF
 @given(usd=EIGHTHS, gain=EIGHTHS)
 def test_a_gain_has_a_price_where_it_is_one_and_costs_something(usd: float, gain: float) -> None:
     if usd > 0 and gain > 0:
@@ -325,6 +328,7 @@ def test_a_gain_has_a_price_where_it_is_one_and_costs_something(usd: float, gain
 # --- streaming sums
 
 
+@HALF
 @given(values=st.lists(EIGHTHS, max_size=60), seed=st.integers(0, 99), room=st.integers(1, 8))
 def test_a_signal_knows_no_order_and_is_exact_in_all_but_percentiles_however_little_it_keeps(
     values: list[float], seed: int, room: int
@@ -380,6 +384,7 @@ def require_same(one: RecoverySums, other: RecoverySums) -> None:
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9, err_msg=name)
 
 
+@HALF
 @given(vectors=VECTORS, data=st.data())
 def test_sums_of_recovery_split_anywhere_and_merged_in_any_order_are_the_same(
     vectors: list[Any], data: st.DataObject
@@ -402,6 +407,7 @@ DRAWS = st.lists(
 )
 
 
+@HALF
 @given(draws=DRAWS, data=st.data())
 def test_costs_of_draws_split_anywhere_add_up(draws: list[Draw], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(draws)))
@@ -425,6 +431,7 @@ CURVES = st.dictionaries(
 )
 
 
+@HALF
 @given(curves=CURVES, seed=st.integers(0, 99))
 def test_what_is_efficient_is_beaten_by_nothing_and_the_rest_by_something_efficient(
     curves: dict[str, Any], seed: int
@@ -454,6 +461,7 @@ def test_what_is_efficient_is_beaten_by_nothing_and_the_rest_by_something_effici
 SERIES = st.lists(EIGHTHS, max_size=14).map(np.array)
 
 
+@HALF
 @given(series=SERIES, shift=EIGHTHS, power=st.integers(-3, 3), sign=st.sampled_from([-1.0, 1.0]))
 def test_how_a_projection_moves_is_not_where_it_is_nor_in_which_unit(
     series: Any, shift: float, power: int, sign: float
@@ -474,6 +482,7 @@ def test_how_a_projection_moves_is_not_where_it_is_nor_in_which_unit(
         assert math.isnan(found) or 0 <= found < len(series)
 
 
+@HALF
 @given(
     directions=st.lists(st.lists(EIGHTHS, min_size=3, max_size=3), min_size=1, max_size=5),
     power=st.integers(-3, 3),
@@ -489,6 +498,7 @@ def test_cosines_are_the_same_both_ways_and_know_no_length(directions: list[list
     assert (np.nan_to_num(np.abs(found)) <= 1.0).all()
 
 
+@HALF
 @given(positive=st.lists(EIGHTHS, min_size=2, max_size=9), negative=st.lists(EIGHTHS, min_size=2, max_size=9))
 def test_cohens_d_turns_with_the_sides(positive: list[float], negative: list[float]) -> None:
     def moments(one: list[float], other: list[float]) -> Any:
@@ -504,6 +514,7 @@ def test_cohens_d_turns_with_the_sides(positive: list[float], negative: list[flo
     assert np.isnan(there).all() == (np.ptp(positive) == 0 and np.ptp(negative) == 0)
 
 
+@HALF
 @given(observed=EIGHTHS | st.just(float("nan")), null=st.lists(EIGHTHS | st.just(float("nan")), max_size=12))
 def test_chance_is_never_better_for_being_unknown(observed: float, null: list[float]) -> None:
     found = compare(observed, np.array(null))
