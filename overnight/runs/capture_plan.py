@@ -14,6 +14,7 @@ from overnight.prompting.messages import Message
 from overnight.records import Item
 from overnight.runs.parsing import effective_rows, row_at
 from overnight.spec.trait_capture import Internals, TraitCaptureExperiment
+from overnight.store.inside import child
 from overnight.store.journal import Row
 from overnight.store.run_folder import TrialFolder
 
@@ -124,7 +125,7 @@ def sequence(name: str, trial: TraitTrial, prompt: AnsweredPrompt, plan: Plan) -
 
 def states_file(folder: Path, name: str) -> Path:
     """Return where what was read of a sequence lies."""
-    return folder / f"{name}.safetensors"
+    return child(folder, name, ".safetensors")
 
 
 def _wanted(raw: tuple[Point, ...], internals: Internals | None) -> Wanted:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from overnight.captures.lines import read_lines
+from overnight.cli import main
 from overnight.engines.sources import _extract
 from overnight.errors import ModelNotFound, StoreError, UsageError
 from overnight.ids import is_run_id
+from overnight.report.writing import write_reports
 from overnight.runs.captured import captured_rows
 from overnight.runs.chunks import read_chunks
 from overnight.runs.opening import opened_run
@@ -277,3 +280,34 @@ def test_no_name_in_a_configuration_leads_out_of_its_folder(tmp_path: Path, name
         with pytest.raises(UsageError, match="is no name of anything in it") as refused:
             read(name)
         assert "hunter2" not in str(refused.value)
+
+
+def test_no_id_of_an_item_becomes_a_path(project: Path, tmp_path: Path) -> None:
+    # Ids are data: they are kept as they are, and files are named by datasets, parts and digests.
+    ids = [
+        "../../../x",
+        "/etc/passwd",
+        "a/b\\c",
+        "..",
+        "C:\\x",
+        "x" * 3000,
+        "\u202e|\u2025",
+        "a|b",
+        "\x01\x1b",
+        "=1+1",
+    ]
+    rows = [{"id": one, "question": f"What is {n}?", "answers": [str(n)]} for n, one in enumerate(ids)]
+    (project / "datasets" / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = {path for path in tmp_path.rglob("*") if path.is_relative_to(project)}
+    arguments = ["--dry-run", "--experiments-dir", str(tmp_path / "experiments"), "--run-id", "r1"]
+    with pytest.raises(SystemExit) as left:
+        main(["run", str(project / "sweeps" / "s.yaml"), *arguments, "--plan-only"])
+    assert left.value.code == 0
+    folder = RunFolder(tmp_path / "experiments" / "run_r1")
+    write_reports(folder)
+    lines = folder.items("facts").read_text("utf-8").rstrip("\n").split("\n")
+    assert sorted(json.loads(line)["item_id"] for line in lines) == sorted(ids)
+    made = {path for path in tmp_path.rglob("*") if path not in before and path != project}
+    made -= {path for path in made if path.is_relative_to(tmp_path / "cache")}
+    assert all(path == folder.path.parent or path.is_relative_to(folder.path) for path in made)
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", path.name) for path in made)
