@@ -4,6 +4,7 @@ What is measured, how, and what it does not say stands in ``README.md`` beside t
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -189,11 +190,15 @@ def _to_first_request(scratch: Path, sweep: Path, run_id: str) -> Start:
             command, cwd=scratch, env=environment(scratch), stdout=said, stderr=subprocess.STDOUT
         )
     cpu_s = 0.0
-    while process.poll() is None and not cpu_s:
-        time.sleep(_LOOK_S)
-        if any(path.stat().st_size for path in folder.path.glob("*/results/generations.jsonl")):
-            cpu_s = _busy_s(process.pid)
-    if process.wait(_PATIENCE_S):
+    try:
+        while process.poll() is None and not cpu_s:
+            time.sleep(_LOOK_S)
+            if any(path.stat().st_size for path in folder.path.glob("*/results/generations.jsonl")):
+                cpu_s = _busy_s(process.pid)
+        code = process.wait(_PATIENCE_S)
+    finally:
+        process.kill()  # its API and its engine leave with it
+    if code:
         raise NotMeasuredError(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1])
     manifest = read_manifest(folder)
     (slug, _), (block,) = *manifest.trials.items(), tuple(manifest.blocks.values())
@@ -237,7 +242,10 @@ def _children_s() -> float:
 def _busy_s(pid: int) -> float:
     """Return the processor time of a process, of those that it has started, and of those of them that are gone."""
     root = psutil.Process(pid)
-    found = [process.cpu_times() for process in (root, *root.children(recursive=True))]
+    found = []
+    for process in (root, *root.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # whoever waited for it has its time
+            found.append(process.cpu_times())
     return sum(
         times.user + times.system + getattr(times, "children_user", 0) + getattr(times, "children_system", 0)
         for times in found
