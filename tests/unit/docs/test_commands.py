@@ -26,7 +26,9 @@ from tests.unit.docs.pages import PAGES, ROOT, Block, anchors, blocks, commands,
 MODULES = (bench, caches, checking, deploying, offline, plots)  # they register their commands
 COMMAND = typer.main.get_command(app)
 ALL_BLOCKS = [block for page in PAGES for block in blocks(page)]
-FENCED = [(str(block), words) for block in ALL_BLOCKS for words in commands(block)]
+WRITTEN = [(str(block), words) for block in ALL_BLOCKS for words in commands(block)]
+SYNOPSES = [(where, words) for where, words in WRITTEN if any(word.startswith("[") for word in words)]
+FENCED = [each for each in WRITTEN if each not in SYNOPSES]
 MENTIONED = [(page.name, words) for page in PAGES for words in mentioned(page)]
 YAML = [block for block in ALL_BLOCKS if block.language == "yaml"]
 README = [block for block in ALL_BLOCKS if block.page == ROOT / "README.md"]
@@ -47,11 +49,12 @@ def resolved(words: list[str]) -> tuple[typer.core.TyperCommand | typer.core.Typ
     context: Any = command.make_context("overnight", [], resilient_parsing=True)
     rest = normalised(words[1:])
     while isinstance(command, typer.core.TyperGroup) and rest and not rest[0].startswith("-"):
-        if rest[0] not in command.commands and command.name == "import":
+        found = command.get_command(context, rest[0])
+        if found is None and command.name == "import":
             break  # its files may follow at once
         name, rest = rest[0], rest[1:]
-        assert name in command.commands, f"no command {name!r}; there are {', '.join(command.commands)}"
-        command = command.commands[name]
+        assert found, f"no command {name!r}; there are {', '.join(command.list_commands(context))}"
+        command = found
         context = typer.Context(command, info_name=name, parent=context)
     return command, context, rest
 
@@ -70,6 +73,14 @@ def test_there_is_something_to_look_at() -> None:
 def test_a_command_line_is_one_that_the_command_takes(words: list[str]) -> None:
     command, context, rest = resolved(words)
     command.make_context(command.name or "overnight", rest, parent=context.parent)
+
+
+@pytest.mark.parametrize("words", of("overnight", SYNOPSES))
+def test_a_synopsis_is_of_a_command_that_is_there(words: list[str]) -> None:
+    command, _, rest = resolved([word.strip("[]").removesuffix("...") for word in words])
+    given = {word for word in rest if word.startswith("-")}
+    # A benchmark of its own knows its own options, which are handed on to it.
+    assert given <= options(command) or command.context_settings.get("ignore_unknown_options")
 
 
 @pytest.mark.parametrize("words", of("overnight", MENTIONED))
