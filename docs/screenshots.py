@@ -56,7 +56,9 @@ def _pages(api: str, flow_run: str) -> dict[str, tuple[str, str | None]]:
     """Return the pages, each with what is clicked on it first."""
     ui = api.removesuffix("/api") + "/v2"
     deployment = httpx.get(f"{api}/deployments/name/prompt-sweep/quickstart").json()["id"]
-    report = httpx.get(f"{api}/artifacts/prompt-sweep-report/latest").json()["id"]
+    # `artifacts/KEY/latest` names a row of its own, which the UI does not find.
+    named = {"artifacts": {"key": {"any_": ["prompt-sweep-report"]}}}
+    report = httpx.post(f"{api}/artifacts/filter", json=named).json()[0]["id"]
     return {
         "run": (f"{ui}/runs/flow-run/{flow_run}", "Subflow Runs"),
         "report": (f"{ui}/artifacts/artifact/{report}", None),
