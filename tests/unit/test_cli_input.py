@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from overnight.cli.sweep_options import LoadedSweep, load_sweep
 from overnight.errors import UsageError
 from overnight.planning.trials import expand_trials
 from overnight.runs import opening
+from overnight.store import content_store
 from overnight.store.manifest import RunManifest, write_manifest
 from overnight.store.run_folder import RunFolder
 
@@ -450,6 +452,17 @@ def test_a_disk_that_fills_while_the_run_is_made_leaves_no_half_of_it(
     )
     assert "run_r1: cannot be written (No space left on device)" in capsys.readouterr().err
     assert list(experiments.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EIO])
+def test_what_the_machine_is_out_of_is_said_in_a_line(
+    refused: Say, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(path: Path, _: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(content_store, "write_json", fail)
+    assert f"entry.json: {os.strerror(number)}; mend that" in refused()
 
 
 def test_a_process_that_is_killed_while_it_makes_a_run_leaves_its_name_to_the_next(
