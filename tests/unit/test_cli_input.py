@@ -1,5 +1,6 @@
 import errno
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from overnight.cli import main
+from overnight.cli import launching, main
 from overnight.cli.sweep_options import LoadedSweep, load_sweep
 from overnight.errors import UsageError
 from overnight.planning.trials import expand_trials
@@ -463,6 +464,17 @@ def test_what_the_machine_is_out_of_is_said_in_a_line(
 
     monkeypatch.setattr(content_store, "write_json", fail)
     assert f"entry.json: {os.strerror(number)}; mend that" in refused()
+
+
+def test_a_log_on_a_full_disk_says_nothing_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Else every line that is said in a run has its traceback in the terminal.
+    monkeypatch.setattr(launching, "_set_up_prefect", lambda: None)
+    (tmp_path / "run.log").symlink_to("/dev/full")
+    with launching.logged(RunFolder(tmp_path)):
+        logging.getLogger("overnight.test").warning("a line")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_process_that_is_killed_while_it_makes_a_run_leaves_its_name_to_the_next(
