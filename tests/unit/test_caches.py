@@ -14,6 +14,7 @@ import pytest
 
 from overnight.cli import main
 from overnight.store.content_store import ContentStore
+from overnight.store.digest_memo import memoised_digest
 from overnight.store.request_cache import RequestCache
 from overnight.store.segments import segments
 
@@ -42,10 +43,9 @@ def filled(own_cache: Path) -> Path:
     model.mkdir(parents=True)
     (model / "tiny.gguf").write_bytes(WEIGHTS)
     (model / ".lock").touch()
-    (own_cache / "digests").mkdir()
-    (own_cache / "digests" / f"{'d' * 64}.json").write_text(
-        json.dumps({"sha256": SHA, "bytes": 1, "mtime_ns": 1})
-    )
+    weights = own_cache.parent / "own.gguf"
+    weights.write_bytes(WEIGHTS)
+    memoised_digest(weights)
     segment = keep(own_cache)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -128,6 +128,12 @@ def flip(path: Path) -> None:
         ("requests", "requests/*/*.answers", flip, "line 4 is not what was written"),
         ("requests", "requests/*/*.answers", lambda p: p.write_bytes(p.read_bytes()[:-5]), "has no end"),
         ("digests", "digests/*.json", lambda p: p.write_text("[]"), "not a digest"),
+        (
+            "digests",
+            "digests/*.json",
+            lambda p: p.write_text(p.read_text().replace(SHA, SHA[::-1])),
+            "not a digest",
+        ),
     ],
 )
 def test_damage_is_named_and_ends_with_1(left_with, filled: Path, kind, pattern, damage, said) -> None:

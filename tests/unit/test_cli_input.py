@@ -1,4 +1,6 @@
+import errno
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -11,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from overnight.cli import main
+from overnight.cli import launching, main
 from overnight.cli.sweep_options import LoadedSweep, load_sweep
 from overnight.errors import UsageError
 from overnight.planning.trials import expand_trials
 from overnight.runs import opening
+from overnight.store import content_store
 from overnight.store.manifest import RunManifest, write_manifest
 from overnight.store.run_folder import RunFolder
 
@@ -451,6 +454,28 @@ def test_a_disk_that_fills_while_the_run_is_made_leaves_no_half_of_it(
     )
     assert "run_r1: cannot be written (No space left on device)" in capsys.readouterr().err
     assert list(experiments.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EIO])
+def test_what_the_machine_is_out_of_is_said_in_a_line(
+    refused: Say, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(path: Path, _: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(content_store, "write_json", fail)
+    assert f"entry.json: {os.strerror(number)}; mend that" in refused()
+
+
+def test_a_log_on_a_full_disk_says_nothing_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Else every line that is said in a run has its traceback in the terminal.
+    monkeypatch.setattr(launching, "_set_up_prefect", lambda: None)
+    (tmp_path / "run.log").symlink_to("/dev/full")
+    with launching.logged(RunFolder(tmp_path)):
+        logging.getLogger("overnight.test").warning("a line")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_process_that_is_killed_while_it_makes_a_run_leaves_its_name_to_the_next(

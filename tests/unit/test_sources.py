@@ -189,7 +189,7 @@ def test_a_digest_is_remembered_until_the_file_changes(tmp_path, monkeypatch) ->
     path = tmp_path / "mine.gguf"
     path.write_bytes(WEIGHTS)
     first = memoised_digest(path)
-    monkeypatch.setattr("overnight.engines.sources.file_digest", lambda _: "computed again")
+    monkeypatch.setattr("overnight.store.digest_memo.file_digest", lambda _: "computed again")
     assert memoised_digest(path) == first
     path.write_bytes(WEIGHTS + b"!")
     assert memoised_digest(path) == "computed again"
