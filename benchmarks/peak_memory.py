@@ -14,7 +14,9 @@ def peak_bytes() -> int:
     """Return the largest resident size that this process has had."""
     status = Path("/proc/self/status")
     if status.is_file():  # what `getrusage` says on Linux may be of the process that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        line = next(
+            line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:")
+        )
         return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
@@ -24,4 +26,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[2:])
     finally:
-        Path(sys.argv[1]).write_text(str(peak_bytes()))
+        Path(sys.argv[1]).write_text(str(peak_bytes()), encoding="ascii")

@@ -101,7 +101,7 @@ def _started(folder: Path) -> Iterator[tuple[str, str]]:
 
 @contextlib.contextmanager
 def _running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
-    with log.open("w") as out:
+    with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
     try:
         yield

@@ -1,17 +1,12 @@
 """Calling a flow from the command line, with an API of its own where no server is set."""
 
-import atexit
 import contextlib
 import functools
 import importlib
-import os
 import re
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import httpx
 import prefect
@@ -24,12 +19,10 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.api_process import ApiProcess, begin
 from overnight.errors import OvernightError
-from overnight.processes import end_child, free_port
 
 _OK = 200
-# One row a transaction, the default, locks SQLite so often that some task runs are answered 503 and wait 2 s.
-_API_SETTINGS = {"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500"}
 
 
 def call(entrypoint: str, parameters: dict[str, Any]) -> State[Any]:
@@ -51,20 +44,8 @@ def _api() -> tuple[str, Callable[[], None]]:
     """Return where the API is, and how to wait for it: the one that is set, or a process that lives as long as this."""
     if url := get_current_settings().api.url:
         return str(url), lambda: require_answer(str(url))
-    port = free_port()
-    said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this process
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.api_host", str(port)],
-        env=_API_SETTINGS | os.environ,
-        stdin=subprocess.PIPE,
-        stdout=said,
-        stderr=said,
-        start_new_session=True,  # Ctrl-C is for us
-    )
-    # At the very end: Prefect sends its last log lines and events when the interpreter leaves.
-    atexit.register(_end, process, said)
-    url = f"http://127.0.0.1:{port}/api"
-    return url, lambda: _wait_until_healthy(url, process, said)
+    api = begin()
+    return api.url, lambda: _wait_until_healthy(api)
 
 
 def require_answer(url: str) -> None:
@@ -97,25 +78,22 @@ def require_answer(url: str) -> None:
         )
 
 
-def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+def _wait_until_healthy(api: ApiProcess) -> None:
     patience_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            said.seek(0)
-            lines = said.read().decode("utf-8", "replace").split("\n")
-            reason = next((line for line in reversed(lines) if line.strip()), f"code {process.returncode}")
+        if api.process.poll() is not None:
+            api.said.seek(0)
+            lines = api.said.read().decode("utf-8", "replace").split("\n")
+            reason = next(
+                (line for line in reversed(lines) if line.strip()), f"code {api.process.returncode}"
+            )
             raise OvernightError(f"the embedded Prefect API ended: {reason}")
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", timeout=5, trust_env=False).status_code == _OK:
+            if httpx.get(f"{api.url}/health", timeout=5, trust_env=False).status_code == _OK:
                 return
         time.sleep(0.1)
     raise OvernightError(
         f"the embedded Prefect API did not answer within {patience_s} s; "
         "raise PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or start a server and set PREFECT_API_URL"
     )
-
-
-def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
-    end_child(process)
-    said.close()

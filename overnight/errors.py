@@ -3,6 +3,9 @@
 Every message is one line that says what was found, what was wanted and what to do.
 """
 
+import os
+from pathlib import Path
+
 
 class OvernightError(Exception):
     """Anything this project raises on purpose."""
@@ -78,3 +81,8 @@ class RateLimited(EngineError):
 
 class EngineRefused(EngineError):
     """The engine does not answer us at all: the key, the account or its credit; asking again changes nothing."""
+
+
+def said_below(folder: Path, error: Exception) -> str:
+    """Return what an error says, with the files of a folder named from there on."""
+    return str(error).replace(f"{folder}{os.sep}", "")

@@ -14,6 +14,7 @@ from overnight.errors import StoreError
 _CHUNK_BYTES = 1 << 20
 _CUSTOM_ID_FIELDS = 6
 RUN_PREFIX = "run_"
+_DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -92,7 +93,16 @@ def new_run_id() -> str:
 
 def is_run_id(text: str) -> bool:
     """True for a name that can be a run's folder: letters, digits, dot, dash, underscore; no separators."""
-    return _RUN_ID.fullmatch(text) is not None
+    return _RUN_ID.fullmatch(text) is not None and is_file_name(text)
+
+
+def is_file_name(text: str) -> bool:
+    """True for a name of plain letters and signs that Windows, too, lets a file have, whatever its ending.
+
+    Source:
+        Microsoft, "Naming Files, Paths, and Namespaces": names of devices, and a dot at the end, which is dropped.
+    """
+    return not text.endswith(".") and text.partition(".")[0].casefold() not in _DEVICES
 
 
 def trial_slug(

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import subprocess
+import sys
 from typing import Any
 
 _LEAVE_S = 10.0
@@ -13,6 +14,13 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def apart() -> dict[str, Any]:
+    """Return what ``Popen`` is told for a child that Ctrl-C in our terminal does not reach: we end it ourselves."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 def end_child(process: "subprocess.Popen[Any]") -> None:

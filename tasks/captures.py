@@ -16,7 +16,6 @@ from overnight.planning.identity import weights_identity
 from overnight.planning.plan import ModelBlock, Plan
 from overnight.planning.trait_trials import TraitTrial
 from overnight.runs.calculating import calculating, generating
-from overnight.runs.capture_tables import write_capture_tables
 from overnight.runs.captured import note_passes
 from overnight.runs.capturing import Captured, CaptureWork, capture
 from overnight.runs.instructed_replies import Asking
@@ -67,6 +66,8 @@ def capture_trial(
 @task(name="project", cache_policy=NO_CACHE, persist_result=False)
 def write_projections(work: TrialWork) -> int:
     """Make the tables of a trial from what was read of its prompts; return the rows of projections."""
+    from overnight.runs.capture_tables import write_capture_tables  # noqa: PLC0415 - pyarrow, at the end only
+
     with calculating(work.spec.execution):
         return write_capture_tables(work.folder, work.tabled, work.trial)
 

@@ -6,10 +6,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from overnight.report.writing import write_reports
-from overnight.runs.analysing import analyse_trial
 from overnight.runs.calculating import calculating
-from overnight.runs.comparing import compare_trial, write_significance
 from overnight.runs.deadline import answered
 from overnight.runs.opening import load_plan, load_prompt_sweep, load_spec
 from overnight.store.run_folder import RunFolder
@@ -20,6 +17,11 @@ _ARTIFACT_LIMIT = 200_000  # characters; what is larger stays on disk and slows 
 @task(name="compare-arms", cache_policy=NO_CACHE, persist_result=False)
 def compare_arms(run_dir: Path, slugs: list[str]) -> None:
     """Compare control and treatment in every trial and adjust over the whole run."""
+    from overnight.runs.comparing import (  # noqa: PLC0415 - SciPy, at the end only
+        compare_trial,
+        write_significance,
+    )
+
     folder = RunFolder(run_dir)
     spec = load_prompt_sweep(folder)
     settings = spec.experiment.statistics
@@ -31,6 +33,8 @@ def compare_arms(run_dir: Path, slugs: list[str]) -> None:
 @task(name="analyse-trials", cache_policy=NO_CACHE, persist_result=False)
 def analyse_trials(run_dir: Path, slugs: list[str]) -> None:
     """Look closer at every trial: confidence, subgroups, power, models, thresholds, prices."""
+    from overnight.runs.analysing import analyse_trial  # noqa: PLC0415 - statsmodels, at the end only
+
     folder = RunFolder(run_dir)
     spec = load_prompt_sweep(folder)
     plan = load_plan(folder, spec)
@@ -52,6 +56,8 @@ def report_key(kind: str) -> str:
 @task(name="write-reports", cache_policy=NO_CACHE, persist_result=False)
 def report(run_dir: Path) -> None:
     """Write the reports of a run from its files, and show the main one in the UI."""
+    from overnight.report.writing import write_reports  # noqa: PLC0415 - matplotlib, at the end only
+
     folder = RunFolder(run_dir)
     spec = load_spec(folder)
     with calculating(spec.execution):

@@ -20,6 +20,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from overnight.planning.tracking import TrackingMode, decide
+from overnight.processes import apart
 from overnight.runs.opening import load_spec
 from overnight.spec.tracking import TrackingSettings
 from overnight.store.run_folder import RunFolder
@@ -94,7 +95,7 @@ def hand_over(order: TrackingOrder, stop_request: Path, patience_s: float = PATI
         text=True,
         encoding="utf-8",
         env=environment,
-        process_group=0,  # Ctrl-C is for us
+        **apart(),  # Ctrl-C is for us
     ) as process:
         tracked = Tracked(problem="it did not begin")
         try:

@@ -13,12 +13,10 @@ from overnight.engines.holding import connect, hold
 from overnight.engines.sources import fetch
 from overnight.planning.plan import Plan
 from overnight.planning.uncertainty_trials import UncertaintyTrial
-from overnight.report.uncertainty.files import write_files_again
 from overnight.runs.calculating import calculating, generating
 from overnight.runs.judging import Judging, judging_of, write_judgements
 from overnight.runs.opening import load_plan, load_uncertainty_sweep
 from overnight.runs.relating import write_clusters, write_relevance
-from overnight.runs.uncertainty_measuring import write_measures
 from overnight.spec.model import EngineKind, ModelSpec
 from overnight.spec.text_model import TextModelSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
@@ -79,6 +77,8 @@ def judge_answers(run_dir: Path, slugs: Sequence[str]) -> None:
 @task(name="measure-uncertainty", task_run_name="measure {slug}", cache_policy=NO_CACHE, persist_result=False)
 def measure(run_dir: Path, slug: str) -> int:
     """Write the measures and the labels of one trial."""
+    from overnight.runs.uncertainty_measuring import write_measures  # noqa: PLC0415 - SciPy, at the end only
+
     folder, spec, plan = _loaded(run_dir)
     (trial,) = _trials(plan, [slug])
     with calculating(spec.execution):
@@ -88,6 +88,8 @@ def measure(run_dir: Path, slug: str) -> int:
 @task(name="analyse-uncertainty", cache_policy=NO_CACHE, persist_result=False)
 def analyse_run(run_dir: Path) -> None:
     """Say of the whole run how well the measures tell right answers from wrong ones."""
+    from overnight.report.uncertainty.files import write_files_again  # noqa: PLC0415 - at the end only
+
     folder = RunFolder(run_dir)
     with calculating(load_uncertainty_sweep(folder).execution):
         if not write_files_again(folder):

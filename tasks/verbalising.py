@@ -19,7 +19,6 @@ from overnight.runs.calculating import calculating, generating
 from overnight.runs.expected import note_vectors, vectors_folder
 from overnight.runs.generating import Generated
 from overnight.runs.lens_sources import lens_folder
-from overnight.runs.recovering import write_recovery
 from overnight.runs.vector_sets import VectorSet, vectors_of
 from overnight.runs.verbalising import VerbalisingWork, verbalise, verbalise_in_turns
 from overnight.runs.verbalising_costs import write_verbalising_costs
@@ -103,6 +102,8 @@ async def draw_in_turns(
 @task(name="score", cache_policy=NO_CACHE, persist_result=False)
 def score_draws(work: TrialWork) -> int:
     """Say what the best of K texts recovers; return the number of vectors that it is said of."""
+    from overnight.runs.recovering import write_recovery  # noqa: PLC0415 - SciPy, at the end only
+
     trial = trial_of(work)
     with calculating(work.spec.execution):
         results = write_recovery(

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 
 from deployments.slurm.jobs import SQUEUE_FORMAT, Job, read_jobs
@@ -43,6 +44,8 @@ async def queued_jobs() -> list[Job]:
     Raises:
         OvernightError: SLURM does not answer.
     """
+    if sys.platform == "win32":  # which has no numbers for its users, and no SLURM
+        raise OvernightError("SLURM does not answer: found Windows, wanted a login node of the cluster")
     me = str(os.getuid())
     code, said, error = await _call(
         ["squeue", "--noheader", "--states=all", f"--user={me}", f"--Format={SQUEUE_FORMAT}"]

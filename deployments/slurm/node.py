@@ -21,6 +21,8 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0"}  # noqa: S104 - compare
 
 def main() -> int:
     """Carry out the flow run that the environment names; return the exit code of the job."""
+    if sys.platform == "win32":  # no SLURM has such nodes, and what it says is not heard there
+        return _CANNOT_BEGIN
     if problem := what_is_wrong(os.environ.get("PREFECT_API_URL")):
         print(f"{socket.gethostname()}: {problem}", file=sys.stderr, flush=True)  # noqa: T201
         return _CANNOT_BEGIN

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any
 
 
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Typer brings a click of its own in some versions and not in others; this is the base of its errors in both.
     usage_error: Any = typer.BadParameter.__mro__[1]
     arguments = normalised(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a file that cannot hold a character is no reason to end
     try:
         app(arguments, prog_name="overnight", standalone_mode=False)
     except (TrialsFailed, DamageFound, NotMeasured) as error:

@@ -8,8 +8,10 @@ import importlib
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from overnight.prefect_settings import prefect_url
 from overnight.store.run_folder import RunFolder
 
 FLOWS = {
@@ -30,6 +32,13 @@ _SETTINGS = {
 }
 
 
+def begin_api() -> None:
+    """Start the API of a run for which no server is set: it is on its way while Prefect is imported here."""
+    _set_environment()
+    if prefect_url(os.environ, Path.home()) is None:
+        importlib.import_module("flows.api_process").begin()
+
+
 def call_flow(kind: str, parameters: dict[str, Any]) -> Any:
     """Call the flow of an experiment and return its final state."""
     _set_up_prefect()
@@ -44,8 +53,7 @@ def deployer() -> Any:
 
 def _set_up_prefect() -> None:
     """Set the environment and let Prefect configure logging, which takes away handlers that are there before."""
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
+    _set_environment()
     importlib.import_module("prefect.main")
 
 
@@ -65,3 +73,8 @@ def logged(folder: RunFolder) -> Iterator[None]:
         for logger in loggers:
             logger.removeHandler(handler)
         handler.close()
+
+
+def _set_environment() -> None:
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)

@@ -7,7 +7,7 @@ from overnight.errors import UsageError
 from overnight.runs.reprojecting import reproject_run
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.trait import TraitSpec
-from overnight.store.run_folder import find_run
+from overnight.store.run_folder import find_run, is_path
 from overnight.traits.sources import with_trait_digest
 
 
@@ -29,6 +29,6 @@ def show_reprojection(experiments: Path, run: str, traits: str, name: str | None
 
 def _trait(root: ConfigRoot, name: str) -> TraitSpec:
     path = Path(name).expanduser()
-    if "/" in name and path.is_dir():
+    if is_path(name) and path.is_dir():
         return TraitSpec(name=path.resolve().name, path=path.resolve())
     return root.trait(name)

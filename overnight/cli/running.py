@@ -6,7 +6,7 @@ from rich.console import Console
 
 from overnight.cli.console import console as make_console
 from overnight.cli.display import shown
-from overnight.cli.launching import call_flow, logged
+from overnight.cli.launching import begin_api, call_flow, logged
 from overnight.cli.planning import print_plan
 from overnight.cli.stopping import stop_on_signals
 from overnight.cli.sweep_options import LoadedSweep
@@ -138,6 +138,7 @@ def resume_run(
 
 
 def _carry_out(console: Console, folder: RunFolder, spec: SweepSpec, options: RunOptions) -> None:
+    begin_api()
     with stop_on_signals(folder), logged(folder), shown(console, folder):
         state = call_flow(spec.kind, {"sweep": spec, "run": options})
     manifest = read_manifest(folder)

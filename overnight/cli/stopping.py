@@ -29,9 +29,15 @@ def stop_on_signals(folder: RunFolder) -> Iterator[None]:
         folder.stop_request.touch()
         sys.stderr.write("\nstopping: requests under way are finished; once more to stop at once\n")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in _asking()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _asking() -> tuple[signal.Signals, ...]:
+    if sys.platform == "win32":  # Ctrl-Break is the only one that another process can send there
+        return signal.SIGINT, signal.SIGTERM, signal.SIGBREAK
+    return signal.SIGINT, signal.SIGTERM

@@ -3,7 +3,6 @@
 import threading
 from collections import deque
 from pathlib import Path
-from signal import SIGKILL
 
 # What llama.cpp, torch, the C++ runtime, Python and Rust (tokenizers, safetensors) print when an allocation fails.
 _SIGNS = (
@@ -15,6 +14,7 @@ _SIGNS = (
     "memory allocation of",
     "memoryerror",
 )
+_KILLED = -9  # SIGKILL, which Windows has not: whoever ends a process there names an exit code
 _LOOK_S = 0.5
 _LOOKS_KEPT = 10
 _SHORT = 0.03  # of all memory; below it a kill without a reason is taken for one by the system
@@ -47,7 +47,7 @@ class MemoryWatch:
             code: as ``Popen.returncode`` gives it, negative for a signal.
             said: what the process printed.
         """
-        if code != -SIGKILL:
+        if code != _KILLED:
             line = memory_complaint(said)
             return None if line is None else f"it said {line!r}"
         # Whoever is killed did not end by what it said: a batch that was halved is a complaint that was survived.

@@ -21,7 +21,7 @@ from overnight.engines.deaths import MemoryWatch
 from overnight.engines.state import EngineState, write_state
 from overnight.errors import EngineCrashed, EngineError, GpuUnusable, OutOfMemory
 from overnight.memory.free import free_devices
-from overnight.processes import end_child, free_port
+from overnight.processes import apart, end_child, free_port
 
 _FAILED_LOADS_IN_A_ROW = 3
 _LOOK_S = 0.5
@@ -136,7 +136,7 @@ class EngineHost:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                start_new_session=True,  # Ctrl-C is for us; we end the host when its requests are done
+                **apart(),  # Ctrl-C is for us; we end the host when its requests are done
             )
         process = self._process
         assert process.stdin is not None  # noqa: S101 - narrows a type

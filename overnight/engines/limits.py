@@ -1,5 +1,7 @@
 """A limit on the memory of an engine host, set by the host itself before it takes any."""
 
+import sys
+
 from overnight.errors import UsageError
 
 
@@ -14,12 +16,12 @@ def limit_memory(limit_bytes: int | None) -> None:
     """
     if limit_bytes is None:
         return
-    try:
-        import resource  # noqa: PLC0415 - not on every system
-    except ImportError:
+    if sys.platform != "linux":  # elsewhere there is none, or one that allocators pass by
         raise UsageError(
             "execution.engine.memory_limit_gib: this system cannot limit the memory of a process; take it out"
-        ) from None
+        )
+    import resource  # noqa: PLC0415 - not on every system
+
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

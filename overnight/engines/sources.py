@@ -220,7 +220,9 @@ def _download(package: str, folder: Path) -> Path:
     """Download a wheel without its dependencies, with the pip (and its settings) of this environment."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
     command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), package]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    result = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=False, env=os.environ
+    )
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
         lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import os
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +174,7 @@ def _metal() -> FreeMemory:
 
 
 def _process_limits() -> list[tuple[int, int, str]]:
-    if os.name == "nt":
+    if sys.platform == "win32":
         return []
     import resource  # noqa: PLC0415 - not on Windows
 

@@ -11,6 +11,7 @@ from overnight.planning.prompt_trials import prompt_sweep_identity, prompt_trial
 from overnight.planning.trait_trials import trait_capture_identity, trait_trials
 from overnight.planning.trial import Trial
 from overnight.planning.uncertainty_trials import uncertainty_sweep_identity, uncertainty_trials
+from overnight.spec.base import APART, are_apart
 from overnight.spec.best_of_k import BestOfKSpec
 from overnight.spec.model import ModelSpec
 from overnight.spec.prompt_sweep import PromptSweepSpec
@@ -82,3 +83,5 @@ def _require_one_model_per_name(trials: Iterable[Trial]) -> None:
             raise UsageError(
                 f"experiment: two different models are named {trial.model.name!r}; give each a name of its own"
             )
+    if not are_apart(models):
+        raise UsageError(f"experiment: names a model twice: {sorted(models)!r}; {APART}")

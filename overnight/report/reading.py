@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from overnight.errors import OvernightError, StoreError
+from overnight.errors import OvernightError, StoreError, said_below
 from overnight.ids import item_key, number_label, text_digest
 from overnight.invariance.record import AuditRecord
 from overnight.records import Condition, ItemType
@@ -263,7 +263,7 @@ def _attempt(
             return read()
         reasons[path.name] = why_missing or f"{path.name} is missing"
     except OvernightError as error:
-        reasons[path.name] = str(error).replace(f"{path.parent}/", "")
+        reasons[path.name] = said_below(path.parent, error)
     except (KeyError, TypeError, ValueError) as error:
         reasons[path.name] = f"{path.name} cannot be read ({type(error).__name__}: {error})"
     return instead

@@ -36,7 +36,7 @@ from overnight.lens.folder import (
 )
 from overnight.memory.free import free_devices
 from overnight.planning.identity import weights_identity
-from overnight.processes import end_child
+from overnight.processes import apart, end_child
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.execution import Execution
 from overnight.spec.lens import LensSpec
@@ -246,7 +246,7 @@ def _fitting_process(log: Path) -> Iterator["subprocess.Popen[str]"]:
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us
+            **apart(),  # Ctrl-C is for us
         )
     try:
         yield process

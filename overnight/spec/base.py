@@ -1,12 +1,26 @@
 """The rules that every specification keeps: frozen, no unknown keys, names that can be folders."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from overnight.ids import is_file_name
+
+
+def _file_name(text: str) -> str:
+    if not is_file_name(text):
+        raise ValueError(
+            f"found {text!r}, wanted a name that every system lets a file have; choose another one"
+        )
+    return text
+
+
 # A name becomes part of a path, so it can hold nothing that leads out of a folder.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+Name = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"), AfterValidator(_file_name)
+]
 
 
 def _clock_time(text: str) -> str:
@@ -44,3 +58,12 @@ def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise ValueError(f"a value stands twice in {list(values)!r}; take one out")
     return values
+
+
+APART = "take one out, or give it a name that differs in more than capitals"
+
+
+def are_apart(names: Iterable[str]) -> bool:
+    """True where no two names are those of one file: Windows and macOS do not tell capitals from small letters."""
+    folded = [name.casefold() for name in names]
+    return len(set(folded)) == len(folded)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from overnight.spec.base import Name, Probability, Spec, no_repeats
+from overnight.spec.base import APART, Name, Probability, Spec, are_apart, no_repeats
 from overnight.spec.execution import Execution
 from overnight.spec.experiment import Experiment
 from overnight.spec.lens import LensSpec
@@ -81,8 +81,8 @@ class BestOfKExperiment(Experiment):
     @model_validator(mode="after")
     def _distinct_lenses(self) -> Self:
         names = [lens if isinstance(lens, str) else lens.name for lens in self.lenses]
-        if len(set(names)) < len(names):
-            raise ValueError(f"experiment.lenses names a lens twice: {names!r}; take one out")
+        if not are_apart(names):
+            raise ValueError(f"experiment.lenses names a lens twice: {names!r}; {APART}")
         return self
 
 

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from overnight.spec.base import Name, Spec
+from overnight.spec.base import APART, Name, Spec, are_apart
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.sampling import Seeded
 
@@ -24,6 +24,6 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def _unique_names(self) -> Self:
         names = [dataset if isinstance(dataset, str) else dataset.name for dataset in self.datasets]
-        if len(set(names)) < len(names):
-            raise ValueError(f"experiment.datasets names a dataset twice: {names!r}; take one out")
+        if not are_apart(names):
+            raise ValueError(f"experiment.datasets names a dataset twice: {names!r}; {APART}")
         return self

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 from overnight.activations.points import SUBLAYERS, Component
 from overnight.activations.positions import Positions
 from overnight.errors import UsageError
-from overnight.spec.base import Name, Probability, Spec, no_repeats
+from overnight.spec.base import APART, Name, Probability, Spec, are_apart, no_repeats
 from overnight.spec.dataset import DatasetSpec
 from overnight.spec.execution import Execution
 from overnight.spec.experiment import Experiment
@@ -154,8 +154,8 @@ class TraitCaptureExperiment(Experiment):
     @model_validator(mode="after")
     def _distinct_traits(self) -> Self:
         names = [trait if isinstance(trait, str) else trait.name for trait in self.traits]
-        if len(set(names)) < len(names):
-            raise ValueError(f"experiment.traits names a trait twice: {names!r}; take one out")
+        if not are_apart(names):
+            raise ValueError(f"experiment.traits names a trait twice: {names!r}; {APART}")
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ this user has mapped, and a segment of answers or a folder of states whose write
 
 import os
 import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,8 @@ _WRITERS_OF = dict.fromkeys(SEGMENTED, is_being_written) | {STATES: state_index.
 
 def _are_mapped(files: list[Path]) -> bool:
     """True where a process of this user has one of some files in its memory."""
+    if sys.platform == "darwin":  # which does not tell; what is mapped stays there without its name
+        return False
     names = {str(file.resolve()) for file in files}
     for process in psutil.process_iter():
         try:

@@ -5,7 +5,10 @@ import errno
 import io
 import json
 import os
+import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -13,6 +16,7 @@ from typing import Any, BinaryIO, TextIO
 from overnight.errors import StoreError, UsageError
 
 SCRATCH = ".part"
+_PATIENCE_S = 5.0
 
 
 @contextlib.contextmanager
@@ -30,7 +34,7 @@ def atomic_bytes(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         scratch.chmod(0o644)
-        scratch.replace(path)
+        _put_in_place(scratch, path)
         sync_folder(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
@@ -82,13 +86,27 @@ def read_json(path: Path) -> Any:
 
 def sync_folder(folder: Path) -> None:
     """Make a folder's entries durable, where the system can (Windows cannot)."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _put_in_place(scratch: Path, path: Path) -> None:
+    """Give a file its name; where somebody reads the old one, which Windows does not let go before, try for a while."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            scratch.replace(path)
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() >= until:
+                raise
+            time.sleep(_PATIENCE_S / 500)
+        else:
+            return
 
 
 def require_writable(folder: Path, needs_bytes: int) -> None:
@@ -108,8 +126,7 @@ def require_writable(folder: Path, needs_bytes: int) -> None:
         raise UsageError(
             f"{folder}: cannot be written to ({reason}); choose another folder with --experiments-dir"
         ) from None
-    statistics = os.statvfs(folder)
-    free = statistics.f_bavail * statistics.f_frsize
+    free = shutil.disk_usage(folder).free
     if free < needs_bytes:
         raise UsageError(
             f"{folder}: {free / 1e6:.0f} MB free, this run needs about {needs_bytes / 1e6:.0f} MB; "

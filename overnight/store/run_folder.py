@@ -1,5 +1,6 @@
 """A run is a folder; this class knows its paths."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -346,7 +347,7 @@ def find_run(experiments: Path, run: str) -> RunFolder:
     Raises:
         UsageError: there is no such run.
     """
-    candidates = [Path(run).expanduser()] if "/" in run or run in {".", ".."} else []
+    candidates = [Path(run).expanduser()] if is_path(run) or run in {".", ".."} else []
     if not candidates:
         candidates = [run_path(experiments, run), Path(run)]
     for path in candidates:
@@ -355,6 +356,11 @@ def find_run(experiments: Path, run: str) -> RunFolder:
     known = [folder.run_id for folder in list_runs(experiments)]
     hint = f"the newest is {known[-1]}" if known else "there is none yet"
     raise UsageError(f"no run {run!r} in {experiments}; {hint} (`overnight list` shows them)")
+
+
+def is_path(word: str) -> bool:
+    """True for a word that says where something is, False for a name."""
+    return "/" in word or os.sep in word
 
 
 def list_runs(experiments: Path) -> list[RunFolder]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from overnight.ids import canonical_json
-from overnight.store.writers import NAME, is_at_work, writer_name
+from overnight.store.writers import NAME, is_at_work, open_to_append, writer_name
 
 SUFFIX = ".answers"
 KEY_DIGITS = 32
@@ -202,9 +202,7 @@ class SegmentWriter:
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._handle = os.open(
-            self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644
-        )
+        self._handle = open_to_append(self._path)
         if os.lseek(self._handle, 0, os.SEEK_END):
             os.lseek(self._handle, -1, os.SEEK_END)
             if os.read(self._handle, 1) != b"\n":

@@ -15,6 +15,12 @@ def writer_name(started: datetime, token: str) -> str:
     return f"{started:%Y%m%dT%H%M%S}-{HOST}-{os.getpid()}-{token}"
 
 
+def open_to_append(path: Path) -> int:
+    """Return the handle of a file, made where there is none, at whose end bytes are written as they are."""
+    binary = getattr(os, "O_BINARY", 0)  # Windows takes a newline for two bytes without it
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | binary, 0o644)
+
+
 def is_at_work(path: Path, name: re.Match[str], *, patience_s: float = 3600) -> bool:
     """True where the writer of a file may still be at work.
 

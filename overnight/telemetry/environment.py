@@ -104,6 +104,7 @@ def _git() -> dict[str, Any] | None:
                 ["git", "-C", str(root), *arguments],  # noqa: S607 - the user's git
                 capture_output=True,
                 text=True,
+                errors="replace",
                 check=False,
                 timeout=10,
                 env=environment,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from overnight.errors import UndefinedMetricError
 from overnight.traits.labelled import Bools, Floats, Labelled
@@ -157,6 +156,8 @@ def _projections(
 
 def _aurocs(scores: Floats, is_positive: Bools) -> Floats:
     """Return ``[B]`` how often a positive text projects higher than a negative one; a tie counts one half."""
+    from scipy.stats import rankdata  # noqa: PLC0415 - seconds, which every run would wait for at its start
+
     n_positive = is_positive.sum(axis=0)
     n_negative = len(is_positive) - n_positive
     ranks = rankdata(scores, axis=0, nan_policy="propagate")

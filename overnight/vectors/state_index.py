@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overnight.ids import canonical_json
-from overnight.store.writers import NAME, is_at_work
+from overnight.store.writers import NAME, is_at_work, open_to_append
 
 SUFFIX = ".jsonl"
 ID_BYTES = 16
@@ -100,7 +100,7 @@ def append_line(path: Path, shard: Shard) -> None:
         "ids": base64.b64encode(b"".join(shard.ids)).decode("ascii"),
     }
     line = canonical_json({**value, "check": _check(value)}).encode("ascii") + b"\n"
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    handle = open_to_append(path)
     try:
         if os.lseek(handle, 0, os.SEEK_END):
             os.lseek(handle, -1, os.SEEK_END)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from overnight.errors import said_below
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -24,7 +26,7 @@ class Check:
 
 def finding_of(run: Path, error: Exception, *, file: str, wanted: str, remedy: str) -> Finding:
     """Return a finding from an error of ours, whose message begins with the file and may end with the remedy."""
-    text = str(error).replace(f"{run}/", "").removeprefix(f"{file}: ").removesuffix(f"; {remedy}")
+    text = said_below(run, error).removeprefix(f"{file}: ").removesuffix(f"; {remedy}")
     if text.startswith(f"{file}:"):
         text = f"line {text.removeprefix(f'{file}:')}"
     before, comma, after = text.partition(", wanted ")

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -432,7 +433,7 @@ def test_a_cache_that_cannot_be_written_to_is_named(
 def test_a_full_disk_is_said_before_anything_is_written(
     refused: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
     assert "0 MB free, this run needs about" in refused()
 
 

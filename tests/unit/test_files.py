@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -122,7 +123,7 @@ def test_a_folder_that_cannot_be_made_is_named(old: Path) -> None:
 def test_a_disk_without_room_is_refused_with_what_is_free_and_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=1000, f_frsize=4096))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4_096_000))
     require_writable(tmp_path, 4_096_000)
     with pytest.raises(UsageError, match="4 MB free, this run needs about 5 MB"):
         require_writable(tmp_path, 5_000_000)

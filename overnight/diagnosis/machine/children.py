@@ -34,7 +34,12 @@ def ask_child(code: str, limit_s: float = _LIMIT_S) -> dict[str, Any] | str:
     """Return the JSON that some Python prints in a process of its own, or why there is none."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=limit_s
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=limit_s,
         )
     except subprocess.TimeoutExpired:
         return f"did not answer within {limit_s:g} s"

@@ -1,6 +1,7 @@
 """NVIDIA devices as NVML shows them; a field that a device does not have is None."""
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -134,6 +135,6 @@ def judge_gpu(index: int, gpu: Gpu) -> Check:
         return note(name, f"{text}; it is hot before anything runs", "let air in", **values)
     if gpu.is_mig:
         return note(name, f"{text}; MIG is on: a process sees one slice of it", None, **values)
-    if gpu.is_persistent is False and os.name != "nt":
+    if gpu.is_persistent is False and sys.platform != "win32":
         return ok(name, f"{text}; persistence mode is off, so the first load of a night is slower", **values)
     return ok(name, text, **values)

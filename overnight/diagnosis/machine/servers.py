@@ -1,6 +1,5 @@
 """Servers that a run may talk to: Ollama, Prefect's API, and, where it is asked for, the hub."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import httpx
 
 from overnight.diagnosis.machine.check import Check, Surroundings, note, ok, problem
 from overnight.diagnosis.rules.common import amount
+from overnight.prefect_settings import prefect_url
 
 _LIMIT_S = 2.5  # of each request; what answers at all answers at once
 _OLLAMA_PORT = 11434
@@ -81,22 +81,6 @@ def check_prefect(around: Surroundings) -> list[Check]:
     if url is None:
         return [judge_prefect(None, None)]
     return [judge_prefect(url, _reach(f"{url.rstrip('/')}/health"))]
-
-
-def prefect_url(environment: Mapping[str, str], home: Path) -> str | None:
-    """Return the API that Prefect's settings name: the environment's, or that of the active profile."""
-    if url := environment.get("PREFECT_API_URL"):
-        return url
-    folder = Path(environment.get("PREFECT_HOME") or home / ".prefect").expanduser()
-    path = Path(environment.get("PREFECT_PROFILES_PATH") or folder / "profiles.toml").expanduser()
-    try:
-        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    active = environment.get("PREFECT_PROFILE") or profiles.get("active")
-    found = (profiles.get("profiles") or {}).get(active) or {}
-    url = found.get("PREFECT_API_URL")
-    return None if url is None else str(url)
 
 
 def judge_prefect(url: str | None, unreachable: str | None) -> Check:

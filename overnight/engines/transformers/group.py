@@ -111,7 +111,7 @@ def _leave_as(rank: int, n_ranks: int, code: int, last: str | None) -> NoReturn:
     how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
     said = f"the last it said: {last}" if last else "it said nothing"
     print(f"process {rank} of {n_ranks} (counted from 0) died of {how}; {said}", file=sys.stderr, flush=True)  # noqa: T201
-    if code == -signal.SIGKILL:
+    if sys.platform != "win32" and code == -signal.SIGKILL:
         os.kill(os.getpid(), signal.SIGKILL)
     sys.exit(1)
 

@@ -12,7 +12,7 @@ from overnight.best_of_k.estimating import Resampling, estimate
 from overnight.best_of_k.record import KSweepResults
 from overnight.best_of_k.saving import read_sums
 from overnight.best_of_k.sums import RecoverySums
-from overnight.errors import OvernightError, StoreError
+from overnight.errors import OvernightError, StoreError, said_below
 from overnight.report.best_of_k.results import (
     HEADLINE,
     BestOfKReport,
@@ -86,7 +86,7 @@ def _attempt(read: Callable[[], T], path: Path, trial: TrialReport, why: list[st
     try:
         return read()
     except OvernightError as error:
-        why.append(str(error).replace(f"{path.parent}/", ""))
+        why.append(said_below(path.parent, error))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         why.append(f"{path.name} cannot be read ({type(error).__name__}: {error})")
     return None

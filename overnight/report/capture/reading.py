@@ -12,7 +12,7 @@ from overnight.captures.prompt import CapturedPrompt, layer_and_sublayer
 from overnight.captures.reading import read_prompt
 from overnight.captures.summary import mean_of
 from overnight.captures.validity import ModelValidity, TraitValidity, read_superposition, read_validity
-from overnight.errors import OvernightError
+from overnight.errors import OvernightError, said_below
 from overnight.report.capture.results import CapturedModel, CaptureReport, PromptFacts, ShownTrait
 from overnight.report.capture.strips import Strips, StripView
 from overnight.report.reading import read_run
@@ -74,11 +74,11 @@ def trial_prompts(folder: RunFolder, run: RunReport, notes: list[str] | None = N
                     try:
                         captured = read_prompt(folder.path, line)
                     except OvernightError as damage:
-                        error = str(damage).replace(f"{folder.path}/", "")
+                        error = said_below(folder.path, damage)
                         said.append(error)
                 yield TrialPrompt(trial=trial, line=line, captured=captured, error=error)
         except OvernightError as damage:
-            said.append(str(damage).replace(f"{folder.path}/", ""))
+            said.append(said_below(folder.path, damage))
 
 
 def _other_traits(one: TrialPrompt) -> TrialPrompt:
@@ -174,5 +174,5 @@ def _attempt(read: Callable[[Path], T], path: Path, folder: RunFolder, missing: 
     try:
         return read(path)
     except OvernightError as error:
-        missing.append(str(error).replace(f"{folder.path}/", ""))
+        missing.append(said_below(folder.path, error))
         return None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from overnight.errors import OvernightError
+from overnight.errors import OvernightError, said_below
 from overnight.planning.plan import Plan
 from overnight.planning.uncertainty_trials import UncertaintyTrial
 from overnight.report.reading import read_run
@@ -62,7 +62,7 @@ def read_uncertainty(folder: RunFolder) -> UncertaintyReport:
         spec = load_uncertainty_sweep(folder)
         plan = load_plan(folder, spec)
     except OvernightError as error:
-        return _without(run, str(error).replace(f"{folder.path}/", ""))
+        return _without(run, said_below(folder.path, error))
     analysis, why = _analysis(folder, spec, plan)
     notes: list[str] = []
 
@@ -76,7 +76,7 @@ def read_uncertainty(folder: RunFolder) -> UncertaintyReport:
             try:
                 value = read(path) if path.is_file() else None
             except OvernightError as error:
-                notes.append(str(error).replace(f"{folder.path}/", ""))
+                notes.append(said_below(folder.path, error))
                 continue
             found |= {} if value is None else {trial.slug: value}
         return found
@@ -93,7 +93,7 @@ def read_uncertainty(folder: RunFolder) -> UncertaintyReport:
         try:
             tokens = _tokens(folder, plan, analysis, labels)
         except OvernightError as error:
-            notes.append(f"No answers token by token: {error}".replace(f"{folder.path}/", ""))
+            notes.append(f"No answers token by token: {said_below(folder.path, error)}")
         if not any((folder.figures / f"{name}.png").is_file() for name in FIGURES):
             write_figures(folder.figures, analysis)
     return UncertaintyReport(
@@ -138,7 +138,7 @@ def _analysis(
         known = read_analysis_file(folder, inputs_digest(folder, plan, slugs))
         return known or analysis_of(folder, spec, plan, slugs), None
     except OvernightError as error:
-        return None, str(error).replace(f"{folder.path}/", "")
+        return None, said_below(folder.path, error)
 
 
 def _tokens(folder: RunFolder, plan: Plan, analysis: Analysis, labels: dict[str, str]) -> TokenView:

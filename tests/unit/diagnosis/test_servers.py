@@ -13,8 +13,8 @@ from overnight.diagnosis.machine.servers import (
     check_ollama,
     check_prefect,
     ollama_url,
-    prefect_url,
 )
+from overnight.prefect_settings import prefect_url
 from overnight.processes import free_port
 
 
