@@ -28,7 +28,14 @@ from overnight.spec.run_options import RunOptions
 from overnight.spec.sweep import SweepSpec, validate_sweep
 from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
-from overnight.store.files import read_json, remove_scratch, require_writable, write_json, write_text
+from overnight.store.files import (
+    copy_file,
+    read_json,
+    remove_scratch,
+    require_writable,
+    write_json,
+    write_text,
+)
 from overnight.store.manifest import (
     Artifact,
     BlockRecord,
@@ -102,9 +109,9 @@ def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
     require_writable(experiments, plan.bytes_on_disk)
     with _left_whole_or_not_at_all(folder.path):
         for name in names:
-            write_text(folder.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
+            copy_file(items_path / f"{name}.jsonl", folder.items(name))
             if (shots := shots_path(items_path, name)).is_file():
-                write_text(shots_path(folder.items_folder, name), shots.read_text(encoding="utf-8"))
+                copy_file(shots, shots_path(folder.items_folder, name))
         write_json(folder.preparation, read_json(items_path / folder.preparation.name))
         predicted = predict_run(plan, spec.execution)
         memory = predicted_memory(fit_blocks(plan, spec.execution))
