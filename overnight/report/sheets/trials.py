@@ -47,7 +47,9 @@ def _sheets(record: Mapping[str, Any], labels: Mapping[str, str]) -> list[Sheet]
     )
     if not means:
         return [Sheet(title=HEADING, notes=refused)] if refused else []
-    rest = (f"{w.count(n_left_out)} smaller differences are in comparisons.json.",) if n_left_out else ()
+    rest: tuple[str, ...] = (
+        (f"{w.count(n_left_out)} smaller differences are in comparisons.json.",) if n_left_out else ()
+    )
     if n_not_compared:
         rest += (
             f"{w.count(n_not_compared)} pairs were not compared: of very many arms, each is compared with the first of "
