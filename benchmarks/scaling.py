@@ -219,8 +219,9 @@ def main() -> int:
             benchmark="scaling",
             figures=figures,
             settings={
-                name: list(getattr(arguments, name)) if name != "seconds" else arguments.seconds
-                for name in (*PIECES, "seconds")
+                **{name: list(getattr(arguments, name)) for name in arguments.only or PIECES},
+                "seconds": arguments.seconds,
+                "quick": arguments.quick,
             },
             not_measured=not_measured,
             load_before=load_before,
