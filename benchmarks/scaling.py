@@ -112,10 +112,12 @@ class Scaling:
         return found
 
     def _is_too_long(self, what: str, n: int, points: list[Point]) -> bool:
-        """Leave a size out that would take longer than it may, by the one before."""
-        if not points:
+        """Leave a size out that would take longer than it may, by the two before: one alone may be all fixed costs."""
+        if len(points) < 2:  # noqa: PLR2004 - a line has two ends
             return False
-        expected = points[-1].seconds * n / points[-1].size
+        before, last = points[-2:]
+        each = max(0.0, (last.seconds - before.seconds) / (last.size - before.size))
+        expected = last.seconds + each * (n - last.size)
         if expected > self._seconds:
             self._leave_out(what, n, f"would take about {expected:.0f} s, --seconds is {self._seconds:.0f}")
             return True
@@ -217,8 +219,9 @@ def main() -> int:
             benchmark="scaling",
             figures=figures,
             settings={
-                name: list(getattr(arguments, name)) if name != "seconds" else arguments.seconds
-                for name in (*PIECES, "seconds")
+                **{name: list(getattr(arguments, name)) for name in arguments.only or PIECES},
+                "seconds": arguments.seconds,
+                "quick": arguments.quick,
             },
             not_measured=not_measured,
             load_before=load_before,

@@ -28,7 +28,9 @@ from overnight.store.journal import read_rows
 from overnight.store.manifest import read_manifest
 from overnight.store.run_folder import RunFolder
 
-BENCHMARK = ("startup", "how long a user waits for a page of help, and for the first request")
+BENCHMARK = ("startup", "how long a user waits for help, for Prefect and for the first request of a run")
+
+_QUICK = {"repeat": 1}
 _MODEL = "smollm2-135m-instruct-q4_1"
 _HELP_RUNS = 10
 _LOOK_S = 0.05
@@ -266,10 +268,10 @@ def main() -> int:
     )
     parser.add_argument("--repeat", type=int, default=5, help="starts of a run, and of Prefect")
     parser.add_argument("--only", choices=PIECES, action="append", help="measure this piece; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="one start of a run: noisy, for trying out")
+    parser.add_argument("--quick", action="store_true", help="one start of each: noisy, for trying out")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write everything here as JSON")
     if "--quick" in sys.argv[1:]:
-        parser.set_defaults(repeat=1)
+        parser.set_defaults(**_QUICK)
     arguments = parser.parse_args()
     load_before = load_average()
     figures: list[Figure] = []

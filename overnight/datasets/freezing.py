@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from overnight.datasets.counting import PREPARATION, DatasetCount, preparation_record
@@ -226,7 +227,7 @@ def _row(item: Item) -> dict[str, Any]:
 
 def _item(row: dict[str, Any]) -> Item:
     return Item(
-        dataset=row["dataset"],
+        dataset=intern(row["dataset"]),  # one text for all of them
         item_id=row["item_id"],
         type=ItemType(row["type"]),
         question=row["question"],

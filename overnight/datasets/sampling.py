@@ -89,7 +89,7 @@ class Drawing:
             quota = quotas.get(stratum, 0)
             if quota > len(held):
                 raise ValueError(f"{quota} items of {stratum} are wanted, {len(held)} are held")
-            chosen += heapq.nlargest(quota, held)
+            chosen += held if quota == len(held) else heapq.nlargest(quota, held)
         return [item for _, _, item in sorted(chosen, key=lambda entry: -entry[1])]
 
 

@@ -93,6 +93,15 @@ def part_requests(trial: Trial, part: Part, conditions: Iterable[Condition]) -> 
                     yield request(trial, part.name, item, arm, sample_index)
 
 
+def part_ids(trial: Trial, part: Part, conditions: Iterable[Condition]) -> Iterator[str]:
+    """Yield the custom ids of the requests of one part, each once, item by item: not in the order they are sent in."""
+    arms = trial.arms(conditions)
+    for item in part.items:
+        for arm in arms:
+            for sample_index in range(trial.draws(arm.temperature)):
+                yield custom_id(item.key, arm.condition.value, arm.temperature, sample_index, item.type.value)
+
+
 def request(trial: Trial, part: str, item: Item, arm: Arm, sample_index: int) -> Request:
     """Return the request for one draw."""
     return Request(

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from overnight.planning.parts import Part
 from overnight.planning.plan import ModelBlock, Plan
@@ -125,10 +124,14 @@ def _draws(trial: Trial, arms: Sequence[Arm]) -> int:
 
 
 def _text(trial: Trial, part: Part) -> _Text:
-    ordered = sorted(part.items, key=_as_sent)
-    turns = [trial.turn(item).encode("utf-8", "replace") for item in ordered]
-    n_bytes = sum(map(len, turns))
-    return _Text(len(turns), n_bytes, n_bytes - sum(shared_bytes(a, b) for a, b in pairwise(turns)))
+    n_bytes = n_shared = 0
+    before = b""
+    for item in sorted(part.items, key=_as_sent):
+        turn = trial.turn(item).encode("utf-8", "replace")
+        n_bytes += len(turn)
+        n_shared += shared_bytes(before, turn)
+        before = turn
+    return _Text(len(part.items), n_bytes, n_bytes - n_shared)
 
 
 def _as_sent(item: Item) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ Only trials that were answered by the same model, held in the same way, are pair
 compared two by two; Cochran's Q is over these arms and the control arm or arms beside them.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -23,6 +24,9 @@ from overnight.store.manifest import TrialRecord, read_manifest
 from overnight.store.run_folder import RunFolder
 
 SCHEMA_VERSION = 1
+MOST_ARMS = (
+    64  # of which every two are compared: 2,016 pairs; of a thousand it would be half a million, in hours
+)
 METRIC = "em"  # one declared metric: every further one would cost all others power
 _MODEL_KEYS = ("engine", "model_digest", "quantization")
 _CONTROL_KEYS = ("top_p", "top_k", "max_new_tokens", "samples_per_item", "seed", "stop")
@@ -37,6 +41,7 @@ class TreatmentCell:
     n_items: int  # with a score in any arm
     systems: tuple[SystemMean, ...]
     pairs: tuple[SystemPair, ...]  # of treatment arms
+    n_pairs_left_out: int  # where there are too many arms for every two of them
     cochran: CochranQ  # over the items with a score in every arm
 
 
@@ -123,6 +128,7 @@ def _results(group: TrialGroup) -> dict[str, Any]:
             "systems": [system_record(mean) for mean in cell.systems],
             "cochran": asdict(cell.cochran),
             "pairs": [pair_record(pair) for pair in cell.pairs],
+            **({"n_pairs_left_out": cell.n_pairs_left_out} if cell.n_pairs_left_out else {}),
         }
     return results
 
@@ -191,6 +197,7 @@ def _compare_cell(
         "clusters": {key: name for table in tables.values() for key, name in table.clusters.items()},
     }
     treatments = [name for name in scores if name.endswith(f" {Condition.TREATMENT.value}")]
+    wanted = _pairs(treatments)
     return TreatmentCell(
         temperature=temperature,
         type=kind,
@@ -205,7 +212,15 @@ def _compare_cell(
                 margin=metric_margin(METRIC, settings.tost_margins, settings.tost_alpha),
                 **same,
             )
-            for first, second in combinations(treatments, 2)
+            for first, second in wanted
         ),
+        n_pairs_left_out=math.comb(len(treatments), 2) - len(wanted),
         cochran=cochran_q(complete_table(scores, keys, RIGHT_FROM)),
     )
+
+
+def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
+    """Return every two arms; of more than `MOST_ARMS` each with the first, which no result has chosen."""
+    if len(arms) <= MOST_ARMS:
+        return list(combinations(arms, 2))
+    return [(arms[0], other) for other in arms[1:]]

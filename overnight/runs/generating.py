@@ -12,7 +12,7 @@ from overnight.errors import StopRequested
 from overnight.planning.best_of_k_trials import BestOfKTrial
 from overnight.planning.parts import Part
 from overnight.planning.plan import ModelBlock, Plan
-from overnight.planning.requests import Request, part_requests
+from overnight.planning.requests import Request, part_ids, part_requests
 from overnight.planning.trial import Trial
 from overnight.runs.building import built_requests
 from overnight.runs.chunks import vectors_done, whole_chunks
@@ -148,18 +148,24 @@ def count_draws(folder: RunFolder, plan: Plan, trial: Trial) -> TrialCounts:
 
 def write_part_states(folder: RunFolder, plan: Plan, trial: Trial) -> None:
     """Write how far each part of a trial is, by its journal."""
-    done = finished_ids(folder.trial(trial.slug).journal)
-    failed = {row["custom_id"] for row in read_rows(folder.trial(trial.slug).journal)} - done
+    done: set[str] = set()
+    failed: set[str] = set()
+    for row in read_rows(folder.trial(trial.slug).journal):
+        (done if is_done(row) else failed).add(row["custom_id"])
+    failed -= done
     for part in plan.parts_of(trial):
-        names = [request.custom_id for request in part_requests(trial, part, plan.conditions)]
-        n_done, n_errors = len(done.intersection(names)), len(failed.intersection(names))
+        n_expected = n_done = n_errors = 0
+        for name in part_ids(trial, part, plan.conditions):
+            n_expected += 1
+            n_done += name in done
+            n_errors += name in failed
         complete = "completed_with_errors" if n_errors else "completed"
         write_json(
             folder.trial(trial.slug).part_state(part.name),
             {
                 "part": part.name,
-                "status": complete if n_done + n_errors == len(names) else "incomplete",
-                "expected": len(names),
+                "status": complete if n_done + n_errors == n_expected else "incomplete",
+                "expected": n_expected,
                 "done": n_done,
                 "errors": n_errors,
             },

@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from overnight.engines.host import HostSettings
 from overnight.engines.state import read_state
@@ -16,7 +16,7 @@ from overnight.planning.work import shared_bytes
 from overnight.records import FinishReason
 from overnight.runs.building import built_requests
 from overnight.spec.model import EngineKind
-from overnight.store.journal import Row, is_done, read_rows
+from overnight.store.journal import is_done, read_rows
 from overnight.store.manifest import Energy
 from overnight.store.run_folder import RunFolder
 from overnight.telemetry.energy import Counters, energy_between, read_counters
@@ -56,6 +56,15 @@ def begin_stretch(folder: RunFolder, slug: str, beside: tuple[str, ...] = ()) ->
     return Stretch(n_rows, time.perf_counter(), read_counters(), beside)
 
 
+class _Counts(NamedTuple):
+    """What is wanted of an answer; its text is not."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    is_truncated: bool
+
+
 def measure(
     folder: RunFolder, plan: Plan, trial: Trial, stretch: Stretch, *, inference_s: float, load_s: float | None
 ) -> Measurement | None:
@@ -64,12 +73,17 @@ def measure(
     That is so where hardly anything was asked, a request failed (the failure was measured, then, not the machine),
     or the engine does not count tokens. Answers from the request cache are left out.
     """
-    rows: dict[str, Row] = {}
+    rows: dict[str, _Counts] = {}
     for row in islice(read_rows(folder.trial(trial.slug).journal), stretch.n_rows_before, None):
         if not is_done(row) or row["prompt_tokens"] is None or row["completion_tokens"] is None:
             return None
         if not row.get("cached"):
-            rows[row["custom_id"]] = row
+            rows[row["custom_id"]] = _Counts(
+                row["prompt_tokens"],
+                row["cached_tokens"] or 0,
+                row["completion_tokens"],
+                row["finish_reason"] == FinishReason.LENGTH,
+            )
     if len(rows) < _FEWEST_REQUESTS:
         return None
     prompt_bytes = new_bytes = limit_tokens = 0
@@ -81,13 +95,13 @@ def measure(
             new_bytes += len(text) - shared_bytes(before, text)
             limit_tokens += request.max_new_tokens
             before = text
-    prompt_tokens = sum(row["prompt_tokens"] for row in rows.values())
+    prompt_tokens = sum(row.prompt_tokens for row in rows.values())
     return Measurement(
         n_requests=len(rows),
-        n_truncated=sum(row["finish_reason"] == FinishReason.LENGTH for row in rows.values()),
+        n_truncated=sum(row.is_truncated for row in rows.values()),
         prompt_tokens=prompt_tokens,
-        evaluated_tokens=prompt_tokens - sum(row["cached_tokens"] or 0 for row in rows.values()),
-        completion_tokens=sum(row["completion_tokens"] for row in rows.values()),
+        evaluated_tokens=prompt_tokens - sum(row.cached_tokens for row in rows.values()),
+        completion_tokens=sum(row.completion_tokens for row in rows.values()),
         prompt_bytes=prompt_bytes,
         new_bytes=new_bytes,
         limit_tokens=limit_tokens,

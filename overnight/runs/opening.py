@@ -32,6 +32,7 @@ from overnight.spec.sweep import SweepSpec, validate_sweep
 from overnight.spec.trait_capture import TraitCaptureSpec
 from overnight.spec.uncertainty_sweep import UncertaintySweepSpec
 from overnight.store.files import (
+    copy_file,
     read_json,
     read_object,
     remove_scratch,
@@ -120,9 +121,9 @@ def create_run(spec: SweepSpec, options: RunOptions) -> RunFolder:
     require_writable(experiments, plan.bytes_on_disk)
     with _left_whole_or_not_at_all(folder) as draft:
         for name in names:
-            write_text(draft.items(name), (items_path / f"{name}.jsonl").read_text(encoding="utf-8"))
+            copy_file(items_path / f"{name}.jsonl", draft.items(name))
             if (shots := shots_path(items_path, name)).is_file():
-                write_text(shots_path(draft.items_folder, name), shots.read_text(encoding="utf-8"))
+                copy_file(shots, shots_path(draft.items_folder, name))
         write_json(draft.preparation, read_json(items_path / folder.preparation.name))
         predicted = predict_run(plan, spec.execution)
         memory = predicted_memory(fit_blocks(plan, spec.execution))

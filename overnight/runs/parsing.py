@@ -26,18 +26,23 @@ def write_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> int:
         StoreError: a draw of the plan has no row in the journal, or the journal is damaged.
     """
     offsets = effective_rows(folder.journal)
-    planned = list(planned_draws(plan, trial))
-    if missing := [name for name, *_ in planned if name not in offsets]:
+    n_planned = n_missing = 0
+    first = None
+    for name, *_ in planned_draws(plan, trial):
+        n_planned += 1
+        if name not in offsets:
+            n_missing, first = n_missing + 1, first or name
+    if n_missing:
         raise StoreError(
-            f"{folder.journal}: {len(missing)} of {len(planned)} draws are missing, the first is {missing[0]}; "
+            f"{folder.journal}: {n_missing} of {n_planned} draws are missing, the first is {first}; "
             "run the poll step to its end first"
         )
     with (
         # A trial that a deadline came before was asked nothing, and has no journal.
-        folder.journal.open("rb") if planned else BytesIO() as journal,
+        folder.journal.open("rb") if n_planned else BytesIO() as journal,
         table_writer(folder.predictions, PREDICTION_COLUMNS) as table,
     ):
-        for name, item, arm, sample_index in planned:
+        for name, item, arm, sample_index in planned_draws(plan, trial):
             row = row_at(journal, offsets[name])
             if row.get("trial") != trial.slug:
                 raise StoreError(
@@ -63,7 +68,7 @@ def write_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> int:
                     cell(row.get("mean_logprob")),
                 ]
             )
-    return len(planned)
+    return n_planned
 
 
 def planned_draws(plan: Plan, trial: Trial) -> Iterator[tuple[str, Item, Arm, int]]:
@@ -110,8 +115,7 @@ def planned_predictions(folder: TrialFolder, plan: Plan, trial: Trial) -> Iterat
 
 def effective_rows(path: Path) -> dict[str, int]:
     """Return, of a journal, where the row that counts of each draw begins: the answer, or else the last failure."""
-    offsets: dict[str, int] = {}
-    answered: set[str] = set()
+    offsets: dict[str, int] = {}  # of a failure, its complement while the file is read: an answer may follow
     if not path.exists():
         return offsets
     offset = 0
@@ -120,11 +124,12 @@ def effective_rows(path: Path) -> dict[str, int]:
             if not line.endswith(b"\n"):
                 break
             row = _parsed(line, path)
-            if row["custom_id"] not in answered:
-                offsets[row["custom_id"]] = offset
-                if is_done(row):
-                    answered.add(row["custom_id"])
+            if offsets.get(row["custom_id"], -1) < 0:
+                offsets[row["custom_id"]] = offset if is_done(row) else ~offset
             offset += len(line)
+    for name, place in offsets.items():
+        if place < 0:
+            offsets[name] = ~place
     return offsets
 
 

@@ -102,6 +102,12 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
+def copy_file(source: Path, path: Path) -> None:
+    """Replace a file's content by that of another, however long it is."""
+    with source.open("rb") as from_file, atomic_bytes(path) as file:
+        shutil.copyfileobj(from_file, file)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace a file's content by strict JSON: no NaN, no Infinity."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

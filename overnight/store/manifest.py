@@ -16,7 +16,7 @@ from overnight.file_names import FolderName, RelativePath
 from overnight.ids import file_digest
 from overnight.spec.base import Spec
 from overnight.store.files import read_json, write_text
-from overnight.store.manifest_text import record_text, text_of
+from overnight.store.manifest_text import text_of, trial_text
 from overnight.store.run_folder import RunFolder
 from overnight.store.telemetry_record import RunTelemetry, TrialTelemetry
 
@@ -178,7 +178,7 @@ class _Known:
 
     data: bytes  # of the file; where it has others by now, somebody else wrote it
     manifest: RunManifest  # as it is read from them
-    texts: dict[str, tuple[TrialRecord, str]]  # of each trial: its record, and that as text
+    texts: dict[str, tuple[TrialRecord, str]]  # of each trial: its record, and both as text
 
 
 # Of the runs that this process writes to. With a thousand trials, reading and checking a manifest takes 30 ms, writing
@@ -231,11 +231,12 @@ def write_manifest(folder: RunFolder, manifest: RunManifest) -> None:
     for slug, record in manifest.trials.items():
         kept = before.get(slug)
         if kept is None or kept[0] is not record:
-            text = record_text(record)
-            kept = TrialRecord.model_validate(json.loads(text)), text  # as it is read from now on
+            text = trial_text(slug, record)
+            as_written = json.loads(f"{{{text}}}")[slug]
+            kept = TrialRecord.model_validate(as_written), text  # as it is read from now on
         texts[slug] = kept
     value = manifest.model_copy(update={"trials": {}}).model_dump(mode="json")
-    text = text_of(value, {slug: text for slug, (_, text) in texts.items()})
+    text = text_of(value, (text for _, text in texts.values()))
     write_text(folder.manifest, text)
     trials = {slug: record for slug, (record, _) in texts.items()}
     as_read = RunManifest.model_validate(json.loads(json.dumps(value))).model_copy(update={"trials": trials})

@@ -10,6 +10,7 @@ import pytest
 from statsmodels.stats.contingency_tables import cochrans_q, mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from overnight.runs import comparing_trials
 from overnight.runs.comparing import compare_trial, write_significance
 from overnight.spec.prompt_sweep import StatisticsSpec
 from overnight.store.files import write_text
@@ -164,3 +165,22 @@ def test_another_trial_moves_no_number_of_the_others_but_what_is_adjusted(compar
 
     before = numbers(compared({"a": {}, "b": {}}))
     assert numbers(compared({"a": {}, "b": {}, "c": {}})) == before
+
+
+def test_of_too_many_trials_each_is_compared_with_the_first(
+    compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pairs grow with the square of the trials: half a million of 1,000. Which is the first is the plan's choice,
+    # not a result's, so no difference was selected for its size.
+    trials: Trials = {name: {} for name in "abcd"}
+    every = read(compared(trials).path / "comparisons.json")["groups"][0]["results"]["0.0"]["closed"]
+    monkeypatch.setattr(comparing_trials, "MOST_ARMS", 3)
+    cell = read(compared(trials).path / "comparisons.json")["groups"][0]["results"]["0.0"]["closed"]
+    assert [(pair["first"], pair["second"]) for pair in cell["pairs"]] == [
+        ("a treatment", f"{other} treatment") for other in "bcd"
+    ]
+    assert cell["n_pairs_left_out"] == len(every["pairs"]) - 3 == 3
+    assert "n_pairs_left_out" not in every
+    # All arms have their means, and Cochran's Q is over all of them.
+    assert cell["systems"] == every["systems"]
+    assert cell["cochran"]["p_value"] == every["cochran"]["p_value"]

@@ -16,6 +16,7 @@ from overnight.planning.requests import (
     Request,
     as_row,
     from_row,
+    part_ids,
     part_requests,
     request,
     request_seed,
@@ -275,3 +276,11 @@ def test_a_built_request_that_was_changed_is_named_by_its_line(
 
 def test_a_part_without_items_asks_nothing(trial: Trial) -> None:
     assert list(part_requests(trial, Part("empty", ()), Condition)) == []
+
+
+def test_the_ids_of_a_part_are_those_of_its_requests(trial: Trial, plan: Plan) -> None:
+    # How far a part is, is counted by the ones; what is asked are the others.
+    for part in plan.parts:
+        ids = list(part_ids(trial, part, Condition))
+        assert sorted(ids) == sorted(r.custom_id for r in part_requests(trial, part, Condition))
+        assert len(ids) == 2 * (3 + 1) * len(part.items)  # two conditions; three draws at 0.7, one at 0

@@ -27,7 +27,7 @@ def _sheets(record: Mapping[str, Any], labels: Mapping[str, str]) -> list[Sheet]
     means: list[Row] = []
     tests: list[Row] = []
     pairs: list[Row] = []
-    n_left_out = 0
+    n_left_out = n_not_compared = 0
     for group in record["groups"]:
         model = str(group["model"]["model"])
         for temperature, kind, cell in cells(group["results"]):
@@ -37,6 +37,7 @@ def _sheets(record: Mapping[str, Any], labels: Mapping[str, str]) -> list[Sheet]
                 for each in cell["systems"]
             ]
             tests.append((*place, *_cochran(cell["cochran"])))
+            n_not_compared += cell.get("n_pairs_left_out", 0)
             largest = sorted(cell["pairs"], key=lambda pair: -abs(pair["delta_mean"] or 0))
             n_left_out += max(0, len(largest) - PAIRS_PER_CELL)
             pairs += [(*place, *_pair(pair, labels)) for pair in largest[:PAIRS_PER_CELL]]
@@ -46,7 +47,14 @@ def _sheets(record: Mapping[str, Any], labels: Mapping[str, str]) -> list[Sheet]
     )
     if not means:
         return [Sheet(title=HEADING, notes=refused)] if refused else []
-    rest = (f"{w.count(n_left_out)} smaller differences are in comparisons.json.",) if n_left_out else ()
+    rest: tuple[str, ...] = (
+        (f"{w.count(n_left_out)} smaller differences are in comparisons.json.",) if n_left_out else ()
+    )
+    if n_not_compared:
+        rest += (
+            f"{w.count(n_not_compared)} pairs were not compared: of very many arms, each is compared with the first of "
+            "the plan.",
+        )
     head = ("model", "T", "type")
     return [
         Sheet(

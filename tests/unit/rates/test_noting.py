@@ -1,6 +1,8 @@
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from overnight.errors import EngineCrashed, StopRequested
 from overnight.planning.requests import Request
 from overnight.records import FinishReason
 from overnight.runs.building import build_requests
+from overnight.runs.measuring import begin_stretch, measure
 from overnight.runs.opening import create_run
 from overnight.runs.predicting import predict_run
 from overnight.runs.resolving import resolve
@@ -19,6 +22,7 @@ from overnight.spec.prompt_sweep import PromptSweepSpec
 from overnight.spec.reading import read_mapping, validate
 from overnight.spec.run_options import RunOptions
 from overnight.store.files import read_json
+from overnight.store.journal import Journal, read_rows
 from overnight.store.manifest import read_manifest
 from overnight.telemetry.energy import Counters
 from overnight.telemetry.sensors import Sample, SystemReading
@@ -103,6 +107,28 @@ def test_a_trial_leaves_its_seconds_its_joules_and_a_rate_for_the_next_plan(work
     # The same work again takes as long as it did (to the rounding of a millisecond).
     assert run.seconds == pytest.approx(record.timings.inference_s, abs=0.002)
     assert (run.prompt_tokens, run.completion_tokens) == (120, 24)
+
+
+@pytest.mark.usefixtures("engine")
+def test_taking_the_rate_of_a_trial_holds_no_replies(work: TrialWork) -> None:
+    # Its journal may have millions of them: 12 of a megabyte each are more than all else that is held.
+    journal = work.folder.trial(work.trial.slug).journal
+    trials.generate_draws.fn(work)
+    rows = [row | {"text": "x" * 1_000_000} for row in read_rows(journal)]
+    journal.unlink()
+    with Journal(journal) as written:
+        written.append(rows)
+    stretch = replace(begin_stretch(work.folder, work.trial.slug), n_rows_before=0)
+    before = measure(work.folder, work.plan, work.trial, stretch, inference_s=1.0, load_s=None)
+    del rows
+    tracemalloc.start()
+    again = measure(work.folder, work.plan, work.trial, stretch, inference_s=1.0, load_s=None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert before is not None
+    assert again == before
+    assert before.n_requests == 12
+    assert peak < 6_000_000  # two or three of them while one is read
 
 
 def test_a_stretch_that_was_stopped_counts_and_is_no_rate(work: TrialWork, engine: CountingEngine) -> None:
