@@ -4,10 +4,11 @@ from pathlib import Path
 
 from overnight.engines.hf_folders import HubSource, folder_digest
 from overnight.engines.sentence_folders import files_with_modules
-from overnight.engines.sources import Weights, from_wheel, memoised_digest
+from overnight.engines.sources import Weights, from_wheel
 from overnight.errors import StoreError, UsageError
 from overnight.spec.text_model import TextModelSpec
 from overnight.store.content_store import cache_folder
+from overnight.store.digest_memo import memoised_digest
 
 
 def with_text_model_digest(spec: TextModelSpec) -> TextModelSpec:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from overnight.diagnosis.machine.check import Check, Surroundings, note, ok, problem
 from overnight.diagnosis.machine.checking import within
-from overnight.engines.sources import memoised_digest, with_digest
+from overnight.engines.sources import with_digest
 from overnight.errors import OvernightError, UsageError
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.model import ModelSpec
+from overnight.store.digest_memo import memoised_digest
 
 _LIMIT_S = 5.0  # of all models together: a digest that was computed before takes no time
 
