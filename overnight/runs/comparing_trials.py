@@ -24,9 +24,8 @@ from overnight.store.manifest import TrialRecord, read_manifest
 from overnight.store.run_folder import RunFolder
 
 SCHEMA_VERSION = 1
-MOST_ARMS = (
-    64  # of which every two are compared: 2,016 pairs; of a thousand it would be half a million, in hours
-)
+# Of which every two are compared: 2,016 pairs; of a thousand it would be half a million, in hours (decision 0020).
+MOST_ARMS = 64
 METRIC = "em"  # one declared metric: every further one would cost all others power
 _MODEL_KEYS = ("engine", "model_digest", "quantization")
 _CONTROL_KEYS = ("top_p", "top_k", "max_new_tokens", "samples_per_item", "seed", "stop")
