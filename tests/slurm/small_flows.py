@@ -22,8 +22,11 @@ def small_job(do: str = "say", seconds: float = 0, folder: str = ".") -> None:
             raise ValueError("a bug")
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        case "wait":
-            (Path(folder) / f"begun-{os.environ['SLURM_JOB_ID']}").touch()
+        case "wait" | "wait once":
+            begun = Path(folder) / f"begun-{os.environ['SLURM_JOB_ID']}"
+            if do == "wait once" and begun.exists():  # a job that is put back keeps its number
+                return
+            begun.touch()
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 time.sleep(0.1)

@@ -107,7 +107,7 @@ def test_a_job_that_is_put_back_into_the_queue_begins_again(site) -> None:
 def test_a_partition_that_is_not_there_is_named_with_those_that_are(site) -> None:
     run = site.wait(site.start("small-job/cluster", partition="a100"))
     assert run["state_name"] == "Crashed"
-    assert "found partition a100, wanted one of gpu" in run["state"]["message"]
+    assert "found partition a100, wanted one of gpu, urgent" in run["state"]["message"]
 
 
 def test_a_node_that_cannot_reach_the_server_says_so(site) -> None:
