@@ -1,5 +1,6 @@
 """Runs that are disturbed: hundreds of small ones in forks of one process, and real ones end to end."""
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from overnight.engines.holding import host_settings
 from overnight.engines.host import EngineHost
+from overnight.processes import end_child
 from overnight.spec.config_root import ConfigRoot
 from overnight.spec.execution import Execution
 from tests.chaos.faults import Order
@@ -45,15 +47,17 @@ class Forks:
     sweeps: Path
     engines: Path
 
-    def __call__(self, folder: Path, *arguments: str, faults: Order | None = None) -> Outcome:
-        """Run a command in a folder that has a cache and temporary files of its own."""
+    def __call__(
+        self, folder: Path, *arguments: str, faults: Order | None = None, cache: Path | None = None
+    ) -> Outcome:
+        """Run a command in a folder that has temporary files and, unless it is named, a cache of its own."""
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         order = {
             "arguments": arguments,
             "folder": str(folder),
             "environment": {
                 "TMPDIR": str(folder / "tmp"),
-                "OVERNIGHT_CACHE_DIR": str(folder / "cache"),
+                "OVERNIGHT_CACHE_DIR": str(cache or folder / "cache"),
                 "OVERNIGHT_STATE_DIR": str(folder / "state"),
                 "OVERNIGHT_CHAOS_LENT": str(self.engines),
                 "COLUMNS": "160",
@@ -66,11 +70,14 @@ class Forks:
         self.process.stdin.flush()
         return Outcome(**json.loads(self.process.stdout.readline()))
 
-    def begin_or_go_on(self, folder: Path, kind: str, faults: Order | None = None) -> Outcome:
+    def begin_or_go_on(
+        self, folder: Path, kind: str, faults: Order | None = None, cache: Path | None = None
+    ) -> Outcome:
         """Begin the run of a folder, or go on with it where it has begun."""
         if (folder / "experiments" / "run_x" / "manifest.json").exists():
-            return self(folder, "resume", "x", faults=faults)
-        return self(folder, "run", str(self.sweeps / f"{kind}.yaml"), "--run-id", "x", faults=faults)
+            return self(folder, "resume", "x", faults=faults, cache=cache)
+        begin = ("run", str(self.sweeps / f"{kind}.yaml"), "--run-id", "x")
+        return self(folder, *begin, faults=faults, cache=cache)
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class Undisturbed:
     tables: dict[str, Any]
     names: set[str]
     operations: list[tuple[str, str]]  # what, and to which file, with every random name taken out
+    folder: Path
 
     def differences(self, folder: Path) -> list[str]:
         """Return what is different, wrong or left over in the folder of a run that was disturbed and has ended."""
@@ -88,7 +96,7 @@ class Undisturbed:
         tables, found = settled(run), names(run)
         different = [f"{name} is another" for name in self.tables if tables.get(name) != self.tables[name]]
         different += [f"{name} is there in one of them" for name in sorted(self.names ^ found)]
-        return different + what_is_wrong(run) + scratch(folder / "experiments") + scratch(folder / "cache")
+        return different + what_is_wrong(run) + scratch(folder)
 
 
 def watched(folder: Path, **order: Any) -> Order:
@@ -104,25 +112,43 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def forks(sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    """Return the command line in forks, and a host of the tiny model that serves all of them."""
-    engines = tmp_path_factory.mktemp("lent")
+def engines(sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the folder of the state of a host that serves the tiny model."""
+    folder = tmp_path_factory.mktemp("lent")
     execution = Execution.model_validate({"engine": {"batch_invariant": True, "threads": 1}})
     model = ConfigRoot(sweeps).model("tiny")
-    with EngineHost(host_settings(model, sweeps / "tiny", 512, execution), engines, "tiny") as host:
+    with EngineHost(host_settings(model, sweeps / "tiny", 512, execution), folder, "tiny") as host:
         host.start()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.forks"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def forks(sweeps: Path, engines: Path) -> Iterator[Forks]:
+    """Return the command line in forks of a process."""
+    with _forking(sweeps, engines) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def other_forks(sweeps: Path, engines: Path) -> Iterator[Forks]:
+    """Return the command line in forks of another process, to be used at the same time."""
+    with _forking(sweeps, engines) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def _forking(sweeps: Path, engines: Path) -> Iterator[Forks]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.forks"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    try:
         yield Forks(process, sweeps, engines)
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
+    finally:
+        end_child(process)
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -142,6 +168,6 @@ def undisturbed(
         for pattern, word in _RANDOM:
             place = pattern.sub(word, place)
         operations.append((what, place))
-    found = Undisturbed(request.param, settled(run), names(run), operations)
+    found = Undisturbed(request.param, settled(run), names(run), operations, folder)
     assert found.differences(folder) == []
     return found

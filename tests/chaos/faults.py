@@ -12,11 +12,15 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ _RENAMED, _REMOVED = (
     {"os.rename", "os.link", "os.symlink"},
     {"os.remove", "os.rmdir", "os.mkdir", "os.truncate"},
 )
+_TAKES_NO_ROOM = {"os.remove", "os.rmdir"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,10 @@ class Order:
     n_errors: int | None = None  # how many fail; None: all that follow
     log: str | None = None  # a line an operation
     process: str = ""  # only processes in whose command line this is found
+    n_files: int | None = None  # that may be open at once
+    clock_jumps_s: float | None = (
+        None  # the clock on the wall goes forward and back by so much, again and again
+    )
     once: str | None = None  # a file that says, by being there, that it has happened
 
     def to_environment(self) -> dict[str, str]:
@@ -73,6 +82,10 @@ class Faults:
 
     def arm(self) -> None:
         """Watch from now on, for as long as this process lives."""
+        if self._order.n_files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self._order.n_files, self._order.n_files))
+        if self._order.clock_jumps_s is not None:
+            _let_clock_jump(self._order.clock_jumps_s)
         sys.addaudithook(self._on_event)
         os.write, os.fsync = self._on_os_write, self._on_fsync
         io.open = builtins.open = self._on_open  # type: ignore[assignment]
@@ -127,7 +140,7 @@ class Faults:
             folders: Sequence[Any] = arguments[2:] if len(arguments) > 3 else (None, None)
             what = event
             places = [self.place(name, folder) for name, folder in zip(arguments[:2], folders, strict=False)]
-        elif event in _REMOVED:
+        elif event in _REMOVED and not (self._order.error and event in _TAKES_NO_ROOM):
             what, places = event, [self.place(arguments[0], arguments[-1])]
         else:
             return
@@ -178,3 +191,23 @@ def _watched_file(faults: Faults, place: str) -> type[io.FileIO]:
             return super().write(data)
 
     return Watched
+
+
+def _let_clock_jump(seconds: float) -> None:
+    """Have the clock on the wall jump, in all modules that read it by now; the others that time things go on."""
+    n_looks, real_time = count(), time.time
+
+    def offset() -> float:
+        return (0.0, seconds, -seconds)[next(n_looks) // 7 % 3]
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(seconds=offset())
+
+    time.time = lambda: real_time() + offset()
+    for module in list(sys.modules.values()):
+        if vars(module).get("datetime") is datetime and module.__name__.startswith(
+            ("overnight", "flows", "tasks")
+        ):
+            vars(module)["datetime"] = Jumping

@@ -22,9 +22,9 @@ _OTHER_EVERY_TIME = re.compile(
 # What a disturbed run may have and another one may not.
 _MAY_BE = re.compile(r"run\.log|telemetry/.*|engines/.*\.log|.*\.lock|\.lock-.*")
 _TIMED = re.compile(
-    r"at|rank|sha256|run_id|inputs|telemetry|.*seconds.*|.*_per_second|.*_m?s|started|ended|created|updated|origin|attempt"
+    r"at|rank|sha256|cached|n_read|run_id|inputs|telemetry|.*seconds.*|.*_per_second|.*_m?s|started|ended|created|updated|origin|attempt"
 )
-_SCRATCH = re.compile(r".*\.part|\..*-[a-z0-9_]{8}|\.(done|download|making)-.*")
+_SCRATCH = re.compile(r".*\.part|\..*-[a-z0-9_]{8}|\.(done|download|making)-.*|overnight-[a-z]+-.*-\d+-.*")
 
 
 def settled(run: Path) -> dict[str, Any]:

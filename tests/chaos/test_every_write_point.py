@@ -1,6 +1,7 @@
 """A process may die at anything that it does to a file: what it has begun goes on, and ends as if nothing had been."""
 
 import errno
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ def test_killed_at_any_point_a_run_ends_as_if_nothing_had_been(
 ) -> None:
     problems = []
     points = list(_points(undisturbed))
+    n_points = int(os.environ.get("OVERNIGHT_CHAOS_POINTS", len(points)))
+    points = sorted(random.Random(undisturbed.kind).sample(points, min(n_points, len(points))))
     for number, is_torn in points:
         folder = tmp_path / f"{number}{is_torn}"
         order = watched(folder, at=number, is_torn=is_torn)
@@ -54,10 +57,12 @@ def test_killed_at_any_point_a_run_ends_as_if_nothing_had_been(
         found = undisturbed.differences(folder) if outcome.code == 0 else [outcome.said]
         if found or killed.code not in (_KILLED, 0):
             problems.append((number, is_torn, undisturbed.operations[number - 1], killed.code, found))
+            print(problems[-1])  # noqa: T201 - what a night of kills has found is not to be lost with its end
         shutil.rmtree(folder)
     assert problems == [], f"{len(problems)} of {len(points)} points"
 
 
+@pytest.mark.slow  # by default the disk is a real one that is small
 def test_a_disk_that_fills_up_is_said_in_a_line_and_costs_nothing_once_there_is_room(
     forks: Forks, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:

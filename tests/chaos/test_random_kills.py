@@ -148,10 +148,11 @@ def _undisturbed(real: Real, kind: str, begin: tuple[str, ...]) -> tuple[Undistu
     real.command(*begin[:-1], "undisturbed")
     run = real.command.run_folder("undisturbed")
     assert what_is_wrong(run) == []
-    return Undisturbed(kind, settled(run), names(run), []), time.monotonic() - began
+    return Undisturbed(kind, settled(run), names(run), [], run.parents[1]), time.monotonic() - began
 
 
-@pytest.mark.parametrize("kind", ["trait-capture"])  # tests/e2e and the slow test kill the others
+@pytest.mark.slow  # tests/e2e kills two of the kinds, and every kind is killed without Prefect
+@pytest.mark.parametrize("kind", ["uncertainty-sweep", "trait-capture"])
 def test_a_run_that_is_killed_twice_ends_as_if_nothing_had_been(real: Real, sweeps: Path, kind: str) -> None:
     begin = ("run", str(sweeps / f"{kind}.yaml"), "--run-id", "x")
     undisturbed, seconds = _undisturbed(real, kind, begin)
