@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+from overnight.store.journal import parse_line
 from overnight.store.manifest import TrialState, broken_seals, read_manifest
 from overnight.store.run_folder import RunFolder
 
@@ -50,7 +51,7 @@ def what_is_wrong(run: Path) -> list[str]:
         wrong += [f"{name} is not what was sealed" for name in broken_seals(run, record.artifacts)]
     wrong += [f"{name} is not what was sealed" for name in broken_seals(run, manifest.artifacts)]
     for journal in run.glob("*/results/*.jsonl"):
-        rows = [json.loads(line) for line in journal.read_bytes().splitlines()]
+        rows = [parse_line(line) for line in journal.read_bytes().splitlines(keepends=True)]
         answered = Counter(row["custom_id"] for row in rows if row.get("status") == "ok")
         wrong += [f"{journal.name}: {name} stands there {n} times" for name, n in answered.items() if n > 1]
     return wrong + scratch(run)
@@ -67,7 +68,7 @@ def _files(run: Path) -> dict[str, Path]:
 
 def _content(path: Path) -> Any:
     if path.suffix == ".jsonl":
-        rows = (_untimed(json.loads(line)) for line in path.read_bytes().splitlines())
+        rows = (_untimed(parse_line(line)) for line in path.read_bytes().splitlines(keepends=True))
         return sorted(json.dumps(row, sort_keys=True) for row in rows)
     if path.suffix == ".json":
         return _untimed(json.loads(path.read_text(encoding="utf-8")))
