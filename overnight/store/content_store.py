@@ -87,9 +87,8 @@ class ContentStore:
                 return Entry(path, key, was_cached=True)
             if not is_whole:
                 shutil.rmtree(path, ignore_errors=True)
-            for left in path.parent.glob(
-                f".{key[:8]}-*"
-            ):  # by a builder that was killed: whoever lives has the lock
+            # Left by a builder that was killed: whoever lives has the lock.
+            for left in path.parent.glob(f".{key[:8]}-*"):
                 shutil.rmtree(left, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=path.parent))
             try:
